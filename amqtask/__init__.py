@@ -1,0 +1,1 @@
+"""amqtask: tasks over RabbitMQ."""

@@ -1,0 +1,1 @@
+"""Pure functions and frozen values: no clock, socket, thread, logging or environment."""

@@ -1,0 +1,68 @@
+"""Where a broker is and how to log in: an AMQP URI as a value that never shows its password."""
+
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, unquote, urlsplit
+
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS options: paths of PEM files, and whether the server's certificate and name are verified."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One broker. `heartbeat` is seconds (0 turns it off); `mechanism` is PLAIN or EXTERNAL; `tls` is None for plain TCP."""
+
+    host: str = "localhost"
+    port: int = 5672
+    vhost: str = "/"
+    user: str = "guest"
+    password: str = field(default="guest", repr=False)
+    heartbeat: int = 15
+    mechanism: str = "PLAIN"
+    tls: Tls | None = None
+    name: str = "amqtask"
+
+    def __str__(self) -> str:
+        """The URI with the password masked."""
+        scheme = "amqps" if self.tls else "amqp"
+        vhost = "" if self.vhost == "/" else quote(self.vhost, safe="")
+        return f"{scheme}://{quote(self.user, safe='')}:***@{self.host}:{self.port}/{vhost}"
+
+    def named(self, name: str) -> "Address":
+        """The same address under another connection name, as RabbitMQ's management shows it."""
+        return replace(self, name=name)
+
+
+def parse_url(url: str) -> Address:
+    """An `amqp://` or `amqps://` URI as an Address (RabbitMQ "URI specification"): an absent path is the vhost "/".
+
+    Raises:
+        ValueError: the text is no such URI; the message never repeats the password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ValueError(f"a broker URL starts with amqp:// or amqps://, not {parts.scheme or 'nothing'}://")
+    try:
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+    except ValueError:
+        raise ValueError("the port of the broker URL is not a number between 0 and 65535") from None
+    path = parts.path[1:]
+    if "/" in path:
+        raise ValueError("the virtual host of the broker URL holds a slash; write it as %2F")
+    return Address(
+        host=unquote(parts.hostname or "localhost"),
+        port=port,
+        vhost=unquote(path) or "/",
+        user=unquote(parts.username) if parts.username is not None else "guest",
+        password=unquote(parts.password) if parts.password is not None else "guest",
+        tls=Tls() if parts.scheme == "amqps" else None,
+    )
