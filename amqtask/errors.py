@@ -1,7 +1,7 @@
 """Every exception that amqtask raises on purpose, grouped by who must act.
 
-The first line of a class's docstring is its default message. Control-flow signals derive from `BaseException`, so that a
-task's own `except Exception` cannot swallow them.
+The first line of a class's docstring is its default message. Control-flow signals derive from `BaseException`, so that
+a task's own `except Exception` cannot swallow them.
 """
 
 from collections.abc import Mapping, Sequence

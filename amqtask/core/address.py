@@ -19,7 +19,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One broker. `heartbeat` is seconds (0 turns it off); `mechanism` is PLAIN or EXTERNAL; `tls` is None for plain TCP."""
+    """One broker.
+
+    `heartbeat` is seconds (0 turns it off); `mechanism` is PLAIN or EXTERNAL; `tls` is None for plain TCP.
+    """
 
     host: str = "localhost"
     port: int = 5672

@@ -95,7 +95,10 @@ DeclareOp: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueInfo:
-    """What the broker answers about a queue: after a declare its state, after a purge or delete the number of messages removed."""
+    """What the broker answers about a queue.
+
+    After a declare: how many messages are ready; after a purge or a delete: how many went.
+    """
 
     name: str
     messages: int

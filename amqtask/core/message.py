@@ -10,10 +10,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 HeaderValue: TypeAlias = (
-    "None | bool | int | float | str | bytes | Decimal | datetime | list[HeaderValue] | dict[str, HeaderValue]"
+    "bool | int | float | str | bytes | Decimal | datetime | list[HeaderValue] | dict[str, HeaderValue] | None"
 )
 """What an AMQP field table can hold (AMQP 0-9-1 §4.2.5.5 with RabbitMQ's errata)."""
 
@@ -27,8 +27,8 @@ TRANSIENT = 1
 class TaskMessage:
     """A call of a task as its sender means it: nothing is encoded, no exchange is chosen.
 
-    Times are aware datetimes, limits and countdowns seconds. `callbacks`, `errbacks`, `chain` and `chord` are signatures in
-    their JSON form (Celery message protocol 2).
+    Times are aware datetimes, limits and countdowns seconds. `callbacks`, `errbacks`, `chain` and `chord` are
+    signatures in their JSON form (Celery message protocol 2).
     """
 
     id: str
@@ -86,8 +86,8 @@ class Envelope:
 class Delivery:
     """An envelope as it came from a queue.
 
-    `tag` means something on the channel of this `generation` only: settling a delivery of an older one is a no-op, because
-    the broker has already given the message to somebody else.
+    `tag` means something on the channel of this `generation` only: settling a delivery of an older one is a no-op,
+    because the broker has already given the message to somebody else.
     """
 
     envelope: Envelope

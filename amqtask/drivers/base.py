@@ -11,7 +11,8 @@ Laws, each a test in `tests/contract/test_driver.py`:
 7.  Headers survive both ways: nested tables, arrays, timestamps, bytes, big integers, None.
 8.  `wake` from another thread ends a `poll(60)` at once, and is safe after `close`.
 9.  All of it again under gevent.
-10. A `basic.cancel` from the server and a channel closed by the server reach the sink; the connection's other channels go on.
+10. A `basic.cancel` from the server and a channel closed by the server reach the sink; the connection's other
+    channels go on.
 """
 
 from typing import Protocol
@@ -44,8 +45,8 @@ class ChannelSink(Protocol):
 class Channel(Protocol):
     """One AMQP channel. All methods belong to the thread that polls the connection.
 
-    `generation` is unique in the process and travels with each Delivery. Methods that wait for the broker's answer raise
-    `ChannelClosed` or a subclass when it is a refusal (the channel is unusable from then on, the sink's `closed` is not
+    `generation` is unique in the process and travels with each Delivery. Methods that wait for the broker's answer
+    raise `ChannelClosed` or a subclass when it is a refusal (the channel is unusable from then on, the sink's `closed` is not
     called), and `ConnectionLost` when the connection goes.
     """
 
@@ -72,7 +73,10 @@ class Channel(Protocol):
         ...
 
     def settle(self, tag: int, verdict: Verdict, *, multiple: bool = False) -> None:
-        """Ack, reject or hand back; `multiple`: this tag and all unsettled before it. REQUEUE and DEAD_LETTER are never multiple."""
+        """Ack, reject or hand back; `multiple`: this tag and all unsettled before it.
+
+        REQUEUE and DEAD_LETTER are never multiple: `basic.reject` takes one tag.
+        """
         ...
 
     def close(self) -> None:
