@@ -42,12 +42,31 @@ class ChannelSink(Protocol):
         """The server closed the channel; what was outstanding on it is lost."""
 
 
+class QuietSink:
+    """A ChannelSink that expects nothing; who expects something overrides that method."""
+
+    def delivered(self, delivery: Delivery) -> None:
+        raise AssertionError("a delivery came on a channel that consumes nothing")
+
+    def confirmed(self, sequence: int, multiple: bool, ok: bool) -> None:
+        raise AssertionError("a confirm came on a channel that is not in confirm mode")
+
+    def returned(self, envelope: Envelope, code: int, text: str, exchange: str, routing_key: str) -> None:
+        raise AssertionError("a message came back on a channel that publishes none with mandatory")
+
+    def cancelled(self, consumer_tag: str) -> None:
+        raise AssertionError("a consumer was cancelled on a channel that has none")
+
+    def closed(self, error: BrokerError) -> None:
+        raise error
+
+
 class Channel(Protocol):
     """One AMQP channel. All methods belong to the thread that polls the connection.
 
     `generation` is unique in the process and travels with each Delivery. Methods that wait for the broker's answer
-    raise `ChannelClosed` or a subclass when it is a refusal (the channel is unusable from then on, the sink's `closed` is not
-    called), and `ConnectionLost` when the connection goes.
+    raise `ChannelClosed` or a subclass when it is a refusal (the channel is unusable from then on, the sink's `closed`
+    is not called), and `ConnectionLost` when the connection goes.
     """
 
     generation: int
