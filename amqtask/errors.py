@@ -57,6 +57,14 @@ class AlreadyRegistered(AmqtaskError):
     """Two tasks have the same name."""
 
 
+class InvalidSchedule(AmqtaskError, ValueError):
+    """The schedule is wrong."""
+
+
+class ExtraMissing(AmqtaskError, ImportError):
+    """An optional package is needed for this; the message says which extra brings it."""
+
+
 class NotRegistered(AmqtaskError):
     """No task of this name is registered."""
 
