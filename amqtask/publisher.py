@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from amqtask.clock import Clock
-from amqtask.core.declare import DeclareOp
+from amqtask.core.declare import DeclareOp, Recipe
 from amqtask.core.message import Envelope
 from amqtask.drivers.base import Channel, Connection, QuietSink
 from amqtask.errors import (
@@ -47,6 +47,7 @@ class Ticket:
         "error",
         "exchange",
         "mandatory",
+        "needs",
         "on_done",
         "routing_key",
         "written",
@@ -61,15 +62,20 @@ class Ticket:
         deadline: float,
         mandatory: bool = True,
         confirm: bool = True,
+        needs: Sequence[Recipe] = (),
         on_done: Callable[["Ticket"], None] | None = None,
     ) -> None:
-        """`on_done` is called once, on the publisher's thread, when the fate of the message is known."""
+        """`needs` is declared before the message is written, each recipe once a connection.
+
+        `on_done` is called once, on the publisher's thread, when the fate of the message is known.
+        """
         self.envelope = envelope
         self.exchange = exchange
         self.routing_key = routing_key
         self.deadline = deadline
         self.mandatory = mandatory
         self.confirm = confirm
+        self.needs = needs
         self.on_done = on_done
         self.written = False
         self.done = False
@@ -123,6 +129,7 @@ class Publisher(QuietSink):
         self._plain: Channel | None = None
         self._connection: Connection | None = None
         self._suspects = 0
+        self._declared: set[str] = set()
         self._start_lock = threading.Lock()
         self._started = False
         self._closed = False
@@ -192,11 +199,8 @@ class Publisher(QuietSink):
 
     def opened(self, connection: Connection) -> None:
         self._connection = connection
-        if self._topology:
-            channel = connection.channel(self, confirms=False)
-            for op in self._topology:
-                channel.declare(op)
-            channel.close()
+        self._declared.clear()
+        self._declare(connection, self._topology)
         self._channel = connection.channel(self, confirms=True)
 
     def lost(self, error: BrokerError) -> None:
@@ -210,7 +214,7 @@ class Publisher(QuietSink):
             self._reopen(self._connection)
         channel = self._channel
         if channel is not None and self._queue and self._connection is not None and self._connection.blocked is None:
-            self._write(channel)
+            self._write(self._connection, channel)
         return self._expire(now)
 
     def confirmed(self, sequence: int, multiple: bool, ok: bool) -> None:
@@ -250,26 +254,44 @@ class Publisher(QuietSink):
         logger.debug("the publishing channel was closed: %s", error, extra=event("channel-closed"))
         self._send_again()
 
+    def _declare(self, connection: Connection, ops: Sequence[DeclareOp]) -> None:
+        if not ops:
+            return
+        channel = connection.channel(QuietSink(), confirms=False)
+        for op in ops:
+            channel.declare(op)
+        channel.close()
+
+    def _satisfy(self, connection: Connection, ticket: Ticket) -> bool:
+        """Declare what a message needs; False, and the ticket failed, where the broker will not have it."""
+        for recipe in ticket.needs:
+            if recipe.name not in self._declared:
+                try:
+                    self._declare(connection, recipe.ops)
+                except ChannelClosed as error:
+                    ticket.finish(error)
+                    return False
+                self._declared.add(recipe.name)
+        return True
+
     def _reopen(self, connection: Connection) -> None:
         self._channel = connection.channel(self, confirms=True)
 
-    def _write(self, channel: Channel) -> None:
+    def _write(self, connection: Connection, channel: Channel) -> None:
         queue, outstanding = self._queue, self._outstanding
         window = 1 if self._suspects else self._window
         while queue and len(outstanding) < window:
             ticket = queue.popleft()
-            if ticket.done:
+            if ticket.done or (ticket.needs and not self._satisfy(connection, ticket)):
                 continue
             ticket.written = True
             if not ticket.confirm:
-                self._write_unconfirmed(ticket)
+                self._write_unconfirmed(connection, ticket)
                 continue
             number = channel.publish(ticket.envelope, ticket.exchange, ticket.routing_key, mandatory=ticket.mandatory)
             outstanding[number] = ticket
 
-    def _write_unconfirmed(self, ticket: Ticket) -> None:
-        connection = self._connection
-        assert connection is not None, "written while connected only"
+    def _write_unconfirmed(self, connection: Connection, ticket: Ticket) -> None:
         if self._plain is None:
             self._plain = connection.channel(_Unconfirmed(self), confirms=False)
         self._plain.publish(ticket.envelope, ticket.exchange, ticket.routing_key, mandatory=False)

@@ -93,6 +93,14 @@ DeclareOp: TypeAlias = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Operations that together make something, under a name by which it is remembered that they were done."""
+
+    name: str
+    ops: tuple[DeclareOp, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueInfo:
     """What the broker answers about a queue.

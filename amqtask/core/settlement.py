@@ -1,0 +1,174 @@
+"""The settlement table: which verdict a delivery gets, and what must be done before it. No other module chooses one.
+
+The effects of a decision are performed in their order, each seen to its end; the verdict is the last act.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TypeAlias
+
+from amqtask.core.message import Verdict
+from amqtask.core.outcome import (
+    Failure,
+    Ignored,
+    Outcome,
+    Refused,
+    Rejected,
+    RetryWanted,
+    Revoked,
+    Success,
+)
+
+
+class Policy(Enum):
+    """What becomes of a message whose effect could not be performed, or whose process died."""
+
+    ACK = "ack"
+    REQUEUE = "requeue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a task's options, its message and the node say about settling it."""
+
+    acks_late: bool = True
+    dead_letter: bool = False
+    """A failure sends the message to the dead letters instead of ending it."""
+    ignore_result: bool = False
+    links: bool = False
+    """The message carries callbacks, a chain or a chord."""
+    errbacks: bool = False
+    events: bool = False
+    on_effect_failure: Policy = Policy.REQUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """Write the state to the result backend."""
+
+    status: str
+    value: object = None
+    error: BaseException | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Republish:
+    """Publish the message again, for its next attempt or its proper time, and see it confirmed."""
+
+    retry: RetryWanted | None = None
+    eta: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Send what follows on success: links, the rest of the chain, the chord's part."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class CallErrbacks:
+    """Send what follows on failure."""
+
+    error: BaseException
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Send an event."""
+
+    type: str
+    outcome: Outcome
+
+
+Effect: TypeAlias = StoreResult | Republish | Continue | CallErrbacks | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What a dead letter says of its end."""
+
+    reason: str
+    detail: str
+    error_type: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Effects in their order, then the verdict; None where the message was acknowledged before it ran."""
+
+    verdict: Verdict | None
+    effects: tuple[Effect, ...] = ()
+    death: Death | None = None
+
+
+DONE = Decision(Verdict.ACK)
+DONE_EARLY = Decision(None)
+
+
+def decide(outcome: Outcome, terms: Terms) -> Decision:
+    """The row of the table for this outcome."""
+    if isinstance(outcome, Success):
+        return _success(outcome, terms)
+    if isinstance(outcome, Failure):
+        return _failure(outcome, terms)
+    if isinstance(outcome, RetryWanted):
+        store = () if terms.ignore_result else (_retry_state(outcome),)
+        effects = (Republish(retry=outcome), *store, *_events(terms, "task-retried", outcome))
+        return Decision(_ack(terms), effects)
+    if isinstance(outcome, Rejected):
+        verdict = Verdict.REQUEUE if outcome.requeue else Verdict.DEAD_LETTER
+        death = None if outcome.requeue else Death("rejected", outcome.reason)
+        return Decision(verdict if terms.acks_late else None, _events(terms, "task-rejected", outcome), death)
+    if isinstance(outcome, Ignored):
+        return DONE if terms.acks_late else DONE_EARLY
+    if isinstance(outcome, Refused):
+        # Never acknowledged early: whoever mends the sender or the worker finds the message with its reason.
+        death = Death(outcome.reason.value, outcome.detail)
+        return Decision(Verdict.DEAD_LETTER, _events(terms, "task-rejected", outcome), death)
+    if isinstance(outcome, Revoked):
+        effects = (StoreResult("REVOKED", error=None), *_events(terms, "task-revoked", outcome))
+        return Decision(Verdict.ACK, effects if not terms.ignore_result else effects[1:])
+    return Decision(Verdict.ACK, (Republish(eta=outcome.eta),))
+
+
+def _success(outcome: Success, terms: Terms) -> Decision:
+    if terms.ignore_result and not terms.links and not terms.events:
+        return DONE if terms.acks_late else DONE_EARLY
+    effects: list[Effect] = []
+    if not terms.ignore_result:
+        effects.append(StoreResult("SUCCESS", value=outcome.value))
+    if terms.links:
+        effects.append(Continue(outcome.value))
+    effects.extend(_events(terms, "task-succeeded", outcome))
+    return Decision(_ack(terms), tuple(effects))
+
+
+def _failure(outcome: Failure, terms: Terms) -> Decision:
+    effects: list[Effect] = []
+    if not terms.ignore_result:
+        effects.append(StoreResult("FAILURE", error=outcome.error, traceback=outcome.traceback))
+    if terms.errbacks:
+        effects.append(CallErrbacks(outcome.error, outcome.traceback))
+    effects.extend(_events(terms, "task-failed", outcome))
+    if not (terms.dead_letter and terms.acks_late):
+        return Decision(_ack(terms), tuple(effects))
+    error = outcome.error
+    death = Death("failed", str(error), type(error).__qualname__, outcome.traceback)
+    return Decision(Verdict.DEAD_LETTER, tuple(effects), death)
+
+
+def _retry_state(outcome: RetryWanted) -> StoreResult:
+    return StoreResult("RETRY", error=outcome.error, traceback=outcome.traceback)
+
+
+def _events(terms: Terms, type_: str, outcome: Outcome) -> tuple[Effect, ...]:
+    return (Emit(type_, outcome),) if terms.events else ()
+
+
+def _ack(terms: Terms) -> Verdict | None:
+    return Verdict.ACK if terms.acks_late else None

@@ -1,0 +1,48 @@
+"""Middleware: typed onions around publishing and executing, composed once.
+
+A middleware is any object with one or both methods of `Middleware`; each calls `proceed` to go on, may do things
+before and after, may change what it hands on, and may raise.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from amqtask.context import Context
+    from amqtask.core.message import TaskMessage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Middleware:
+    """Base class of middlewares: both layers only proceed. Override what you need."""
+
+    def around_publish(self, message: "TaskMessage", proceed: "Callable[[TaskMessage], None]") -> None:
+        """Around sending a task message. `proceed` returns when the broker has it (at once within a batch)."""
+        proceed(message)
+
+    def around_execute(self, context: "Context", proceed: "Callable[[Context], object]") -> object:
+        """Around the user's function; returns its result. An exception raised here is the task's failure."""
+        return proceed(context)
+
+
+class Layer(Protocol[T, R]):
+    """One skin of an onion."""
+
+    def __call__(self, value: T, proceed: Callable[[T], R], /) -> R: ...
+
+
+def compose(layers: Sequence[Layer[T, R]], core: Callable[[T], R]) -> Callable[[T], R]:
+    """`core` within the layers; the first layer is the outermost."""
+    inner = core
+    for layer in reversed(layers):
+        inner = _wrap(layer, inner)
+    return inner
+
+
+def _wrap(layer: Layer[T, R], inner: Callable[[T], R]) -> Callable[[T], R]:
+    def onion(value: T) -> R:
+        return layer(value, inner)
+
+    return onion
