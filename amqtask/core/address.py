@@ -54,6 +54,8 @@ def parse_url(url: str) -> Address:
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS:
         raise ValueError(f"a broker URL starts with amqp:// or amqps://, not {parts.scheme or 'nothing'}://")
+    if parts.query or parts.fragment:
+        raise ValueError("a broker URL has no ?query and no #fragment; in a password write %3F and %23")
     try:
         port = parts.port or DEFAULT_PORTS[parts.scheme]
     except ValueError:
