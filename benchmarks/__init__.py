@@ -1,0 +1,1 @@
+"""Measures amqtask and its peers side by side: ``python -m benchmarks --help``."""

@@ -1,0 +1,1 @@
+"""What a run is shown as: tables in the terminal, JSON, Markdown and plots."""
