@@ -1,0 +1,72 @@
+"""Which RabbitMQ the tests run on, and how to get a virtual host of one's own there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from amqtask.testing.rabbitmq import find_server, takes_login
+from tests.support.rabbitmq import RabbitNode
+
+NO_BROKER = (
+    "no RabbitMQ for the tests: install rabbitmq-server (a private node of it is started), "
+    "or run one on localhost:5672 that takes guest/guest, or start Docker, or set AMQTASK_BROKER_URL"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A RabbitMQ that takes the tests; `node` is the private node, which may be broken, where there is one."""
+
+    url: str
+    node: RabbitNode | None = None
+
+    def vhost(self) -> str:
+        """The URL of a new virtual host on a private node; elsewhere the broker's own, so names must be unique."""
+        return self.node.fresh_vhost() if self.node else self.url
+
+
+@contextmanager
+def find_broker() -> Iterator[Broker]:
+    """The broker that is given, a private node, the one on localhost or one in Docker, in this order.
+
+    Without any, tests fail where `CI` is true and are skipped elsewhere.
+    """
+    if url := os.environ.get("AMQTASK_BROKER_URL"):
+        yield Broker(url=url)
+    elif find_server():
+        with RabbitNode() as node:
+            yield Broker(url=node.url, node=node)
+    elif takes_login("localhost", 5672):
+        yield Broker(url="amqp://guest:guest@localhost:5672/")
+    elif _docker_answers():
+        with _container() as url:
+            yield Broker(url=url)
+    elif os.environ.get("CI") == "true":
+        pytest.fail(NO_BROKER)
+    else:
+        pytest.skip(NO_BROKER)
+
+
+def _docker_answers() -> bool:
+    try:
+        import docker
+
+        client = docker.from_env(timeout=5)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except Exception:  # noqa: BLE001  # docker raises its own errors, requests' and urllib3's, and may be missing
+        return False
+
+
+@contextmanager
+def _container() -> Iterator[str]:
+    from testcontainers.rabbitmq import RabbitMqContainer
+
+    with RabbitMqContainer("rabbitmq:4-management") as container:
+        host, port = container.get_container_host_ip(), container.get_exposed_port(5672)
+        yield f"amqp://guest:guest@{host}:{port}/"
