@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol, runtime_checkable
 
 from amqtask.core.crontab import Crontab, crontab
+from amqtask.core.fields import Fields
 from amqtask.core.rrule import RRule
 from amqtask.core.solar import Solar
 from amqtask.core.wallclock import instant_of, next_instant
@@ -155,37 +156,27 @@ def as_schedule(value: object) -> Schedule:
 
 def schedule_from_dict(data: Mapping[str, object]) -> Schedule:
     """The schedule that was written as this mapping. Raises `InvalidSchedule`."""
-    kind = _kind(data)
+    kinds = [kind for kind in _KEYS if kind in data]
+    if len(kinds) != 1:
+        raise InvalidSchedule(f"schedule: one of {', '.join(_KEYS)} is needed, not {', '.join(kinds) or 'none'}")
+    kind = kinds[0]
+    fields = Fields(f"schedule with `{kind}`", data).only(_KEYS[kind])
     if kind == "every":
         every = data["every"]
         return Interval(
-            every=every if isinstance(every, timedelta) else _seconds(every),
-            aligned=_flag(data, "aligned"),
-            origin=_instant(data, "origin"),
+            every=every if isinstance(every, timedelta) else _seconds(fields.number("every")),
+            aligned=fields.flag("aligned", False),
+            origin=fields.instant("origin") if fields.has("origin") else None,
         )
     if kind == "crontab":
         return _crontab(data["crontab"])
     if kind == "solar":
-        return Solar(event=str(data["solar"]), latitude=_number(data, "latitude"), longitude=_number(data, "longitude"))
-    if kind == "at":
-        at = _instant(data, "at")
-        if at is None:
-            raise InvalidSchedule("schedule: `at` needs a time")
-        return Once(at=at)
-    return RRule(rule=str(data["rrule"]), start=_instant(data, "start"))
-
-
-def _kind(data: Mapping[str, object]) -> str:
-    kinds = [kind for kind in _KEYS if kind in data]
-    if len(kinds) != 1:
-        raise InvalidSchedule(
-            f"schedule: exactly one of {', '.join(_KEYS)} is needed, not {', '.join(kinds) or 'none'}"
+        return Solar(
+            event=fields.text("solar"), latitude=fields.number("latitude"), longitude=fields.number("longitude")
         )
-    unknown = sorted(str(key) for key in data if key not in _KEYS[kinds[0]])
-    if unknown:
-        known = ", ".join(sorted(_KEYS[kinds[0]]))
-        raise InvalidSchedule(f"schedule: a schedule with `{kinds[0]}` has no {', '.join(unknown)}, only {known}")
-    return kinds[0]
+    if kind == "at":
+        return Once(at=fields.instant("at"))
+    return RRule(rule=fields.text("rrule"), start=fields.instant("start") if fields.has("start") else None)
 
 
 def _crontab(value: object) -> Crontab:
@@ -193,44 +184,15 @@ def _crontab(value: object) -> Crontab:
         return Crontab.from_string(value)
     if not isinstance(value, Mapping):
         raise InvalidSchedule("crontab: a cron line or a mapping of its fields is needed")
-    fields = {"minute", "hour", "day_of_week", "day_of_month", "month_of_year"}
-    unknown = sorted(str(key) for key in value if key not in fields)
-    if unknown:
-        raise InvalidSchedule(f"crontab: there is no field {', '.join(unknown)}, only {', '.join(sorted(fields))}")
+    Fields("crontab", value).only({"minute", "hour", "day_of_week", "day_of_month", "month_of_year"})
     return crontab(**value)
 
 
-def _seconds(value: object) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidSchedule(f"an interval is a number of seconds, not {value!r}")
+def _seconds(value: float) -> timedelta:
     try:
         return timedelta(seconds=value)
     except (OverflowError, ValueError) as error:
         raise InvalidSchedule(f"an interval of {value} seconds is not possible") from error
-
-
-def _number(data: Mapping[str, object], key: str) -> float:
-    value = data.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidSchedule(f"schedule: `{key}` must be a number, not {value!r}")
-    return value
-
-
-def _flag(data: Mapping[str, object], key: str) -> bool:
-    value = data.get(key, False)
-    if not isinstance(value, bool):
-        raise InvalidSchedule(f"schedule: `{key}` must be true or false, not {value!r}")
-    return value
-
-
-def _instant(data: Mapping[str, object], key: str) -> datetime | None:
-    value = data.get(key)
-    if value is None or isinstance(value, datetime):
-        return value
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError as error:
-        raise InvalidSchedule(f"schedule: `{key}` must be a time such as 2026-12-24T18:00:00, not {value!r}") from error
 
 
 def _duration(length: timedelta) -> str:

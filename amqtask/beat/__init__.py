@@ -1,0 +1,1 @@
+"""Beat: publishes ticks on schedule, from as many schedulers as you like."""
