@@ -119,8 +119,8 @@ def _set(tree: Node, path: Path, value: Node, problems: list[Problem]) -> None:
 
 
 def _override(tree: Node, text: str, problems: list[Problem]) -> None:
-    origin = Origin(source="option", name=text)
     name, equals, value = text.partition("=")
+    origin = Origin(source="option", name=name.strip())
     path = _split_path(name.strip())
     if not equals or path is None:
         problems.append(
