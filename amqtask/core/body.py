@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from amqtask.core.compress import decompress
+from amqtask.core.glimpse import glimpse
 from amqtask.core.headers import text
 from amqtask.core.message import Envelope
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
@@ -66,12 +67,12 @@ def task_body(value: object) -> TaskBody:
     elif isinstance(value, dict) and "args" in value:
         args, kwargs, embed = value["args"], value.get("kwargs"), value
     else:
-        raise MalformedMessage(f"the body is {_kind(value)}, expected [args, kwargs, embed]")
+        raise MalformedMessage(f"the body is {glimpse(value)}, expected [args, kwargs, embed]")
     body = TaskBody(_args(args), _kwargs(kwargs))
     if embed is None:
         return body
     if not isinstance(embed, dict):
-        raise MalformedMessage(f"the third item of the body is {_kind(embed)}, expected an object")
+        raise MalformedMessage(f"the third item of the body is {glimpse(embed)}, expected an object")
     # Most messages embed nothing: four look-ups and no calls.
     if embed.get("callbacks"):
         body.callbacks = _signatures("callbacks", embed["callbacks"])
@@ -86,7 +87,7 @@ def task_body(value: object) -> TaskBody:
 
 def _args(value: object) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise MalformedMessage(f"args of the body are {_kind(value)}, expected a list")
+        raise MalformedMessage(f"args of the body are {glimpse(value)}, expected a list")
     return tuple(value)
 
 
@@ -94,10 +95,10 @@ def _kwargs(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         if value is None:
             return {}
-        raise MalformedMessage(f"kwargs of the body are {_kind(value)}, expected an object")
+        raise MalformedMessage(f"kwargs of the body are {glimpse(value)}, expected an object")
     for key in value:
-        if type(key) is not str:
-            raise MalformedMessage(f"kwargs of the body have the key {key!r:.80}, expected names")
+        if not isinstance(key, str):
+            raise MalformedMessage(f"kwargs of the body have the key {glimpse(key)}, expected names")
     return value
 
 
@@ -105,19 +106,11 @@ def _signatures(name: str, value: object) -> tuple[JsonObject, ...]:
     if isinstance(value, dict):
         return (_signature(name, value),)
     if not isinstance(value, list | tuple):
-        raise MalformedMessage(f"{name} of the body are {_kind(value)}, expected a list of signatures")
+        raise MalformedMessage(f"{name} of the body hold {glimpse(value)}, expected a list of signatures")
     return tuple(_signature(name, item) for item in value)
 
 
 def _signature(name: str, value: object) -> JsonObject:
     if not isinstance(value, dict) or not isinstance(value.get("task"), str):
-        raise MalformedMessage(f"{name} of the body hold {_kind(value)}, expected a signature")
+        raise MalformedMessage(f"{name} of the body hold {glimpse(value)}, expected a signature")
     return value
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    if isinstance(value, dict):
-        return f"an object with {len(value)} members"
-    return f"a {type(value).__name__}"

@@ -12,6 +12,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
+from amqtask.core.glimpse import glimpse
+
 
 def dumps(value: object) -> bytes:
     """The value as ASCII JSON text, byte for byte what kombu writes.
@@ -75,12 +77,12 @@ def _untag(members: dict[str, object]) -> object:
     tag = members["__type__"]
     decode = _DECODERS.get(tag) if isinstance(tag, str) else None
     if decode is None:
-        raise ValueError(f"a value is tagged with the unknown type {tag!r:.100}")
+        raise ValueError(f"a value is tagged with the unknown type {glimpse(tag)}")
     value = members["__value__"]
     if tag == "uuid":
         value = value.get("hex") if isinstance(value, Mapping) else None
     if not isinstance(value, str):
-        raise ValueError(f"a value tagged {tag!r} holds a {type(value).__name__}")  # noqa: TRY004 - bad data, not bad code
+        raise ValueError(f"a value tagged {tag!r} holds {glimpse(value)}")  # noqa: TRY004 - bad data, not bad code
     return decode(value)
 
 

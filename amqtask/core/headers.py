@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from amqtask.core.glimpse import glimpse
 from amqtask.core.message import HeaderValue
 from amqtask.errors import MalformedMessage
 
@@ -106,7 +107,7 @@ def moment(get: Get, name: str) -> datetime | None:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise MalformedMessage(f"header {name!r} holds {value!r:.80}, which is no ISO 8601 time") from None
+            raise MalformedMessage(f"header {name!r} holds {glimpse(value)}, which is no ISO 8601 time") from None
     if not isinstance(value, datetime):
         raise _wrong(name, value, "an ISO 8601 time")
     if value.tzinfo is None:
@@ -160,4 +161,4 @@ def table(get: Get, name: str) -> dict[str, HeaderValue]:
 
 
 def _wrong(name: str, value: HeaderValue, expected: str) -> MalformedMessage:
-    return MalformedMessage(f"header {name!r} holds a {type(value).__name__} ({value!r:.80}), expected {expected}")
+    return MalformedMessage(f"header {name!r} holds {glimpse(value)}, expected {expected}")

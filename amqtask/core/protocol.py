@@ -35,6 +35,9 @@ from amqtask.errors import MalformedMessage
 MAX_REPR = 1024
 """Characters of `argsrepr` and of `kwargsrepr`."""
 
+_LONGEST_EXPIRATION = 315_360_000_000
+"""Milliseconds: ten years. RabbitMQ closes the channel (406) for a longer one, seen with 3.10.8."""
+
 _NO_HEADERS: Headers = {}
 
 
@@ -109,7 +112,8 @@ def _expiration(expires: datetime, eta: datetime | None, now: float) -> str | No
     """The basic property: milliseconds as a decimal text."""
     if eta is not None:
         return None
-    return str(max(0, int((expires.timestamp() - now) * 1000)))
+    milliseconds = max(0, int((expires.timestamp() - now) * 1000))
+    return str(milliseconds) if milliseconds <= _LONGEST_EXPIRATION else None
 
 
 def _short_repr(value: object, encoded_size: int) -> str:

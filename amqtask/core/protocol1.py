@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from amqtask.core.message import Delivery, Envelope, HeaderValue
 from amqtask.core.serialize import Serializers
-from amqtask.errors import MalformedMessage
+from amqtask.errors import MalformedMessage, Undecodable, Unserializable
 
 
 def is_protocol_1(envelope: Envelope) -> bool:
@@ -21,6 +21,7 @@ def to_protocol_2(delivery: Delivery, body: object, serializers: Serializers) ->
 
     Raises:
         MalformedMessage: the decoded body is not one of protocol 1.
+        Undecodable: it cannot be written again.
     """
     if not isinstance(body, dict) or not isinstance(body.get("task"), str):
         raise MalformedMessage("header 'task' is missing, and the body names no task as in protocol 1 either")
@@ -44,5 +45,8 @@ def to_protocol_2(delivery: Delivery, body: object, serializers: Serializers) ->
         "chord": body.get("chord"),
     }
     serializer = serializers.accepted(envelope.content_type, envelope.content_encoding, (envelope.content_type or "",))
-    encoded = serializers.encode((body.get("args", ()), body.get("kwargs", {}), embed), serializer.name)
+    try:
+        encoded = serializers.encode((body.get("args", ()), body.get("kwargs", {}), embed), serializer.name)
+    except Unserializable as error:
+        raise Undecodable(f"the body of protocol 1 cannot be written as protocol 2: {error}") from error
     return replace(delivery, envelope=replace(envelope, headers=headers, body=encoded.body))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from amqtask.core import extended_json
+from amqtask.core.glimpse import glimpse
 from amqtask.errors import ConfigError, ContentRefused, Problem, Undecodable, Unserializable
 
 _PLAIN_ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "binary"})
@@ -185,7 +186,7 @@ def _narrow(serializer: Serializer, name: str, whole: object, cause: Exception) 
 def _children(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for key, child in value.items():
-            yield f"[{key!r:.80}]", child
+            yield f"[{glimpse(key)}]", child
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
             yield f"[{index}]", child

@@ -7,6 +7,7 @@ or chord is a signature too; its `subtask_type` says which, its kwargs hold its 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from amqtask.core.glimpse import glimpse
 from amqtask.errors import MalformedMessage
 
 _BELONGING = frozenset({"group_id", "stamped_headers"})
@@ -93,19 +94,21 @@ class Signature:
             MalformedMessage: says which member is missing or of the wrong type.
         """
         if not isinstance(form, Mapping):
-            raise MalformedMessage(f"a signature is a {type(form).__name__}, expected an object")
+            raise MalformedMessage(f"a signature is {glimpse(form)}, expected an object")
         task, args = form.get("task"), form.get("args")
         if not isinstance(task, str) or not task:
-            raise MalformedMessage(f"a signature names the task {task!r:.80}")
+            raise MalformedMessage(f"a signature names the task {glimpse(task)}")
         if not isinstance(args, list | tuple | None):
-            raise MalformedMessage(f"args of the signature of {task} are a {type(args).__name__}, expected a list")
+            raise MalformedMessage(f"args of the signature of {task} hold {glimpse(args)}, expected a list")
         immutable, subtask_type, chord_size = form.get("immutable"), form.get("subtask_type"), form.get("chord_size")
         if not isinstance(immutable, bool | None):
-            raise MalformedMessage(f"immutable of the signature of {task} is {immutable!r:.80}, expected a bool")
+            raise MalformedMessage(f"immutable of the signature of {task} is {glimpse(immutable)}, expected a bool")
         if not isinstance(subtask_type, str | None):
-            raise MalformedMessage(f"subtask_type of the signature of {task} is {subtask_type!r:.80}, expected a text")
+            raise MalformedMessage(
+                f"subtask_type of the signature of {task} is {glimpse(subtask_type)}, expected a text"
+            )
         if isinstance(chord_size, bool) or not isinstance(chord_size, int | None):
-            raise MalformedMessage(f"chord_size of the signature of {task} is {chord_size!r:.80}, expected an int")
+            raise MalformedMessage(f"chord_size of the signature of {task} is {glimpse(chord_size)}, expected an int")
         return cls(
             task=task,
             args=tuple(args or ()),
@@ -132,10 +135,10 @@ def _members(task: str, name: str, value: object) -> dict[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise MalformedMessage(f"{name} of the signature of {task} are a {type(value).__name__}, expected an object")
+        raise MalformedMessage(f"{name} of the signature of {task} hold {glimpse(value)}, expected an object")
     for key in value:
         if not isinstance(key, str):
-            raise MalformedMessage(f"{name} of the signature of {task} have the key {key!r:.80}, expected names")
+            raise MalformedMessage(f"{name} of the signature of {task} have the key {glimpse(key)}, expected names")
     return dict(value)
 
 
