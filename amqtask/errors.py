@@ -234,6 +234,10 @@ class ResultUnavailable(TaskError):
     """There is no result to wait for: the task ignores results, or no result backend keeps them."""
 
 
+class BackendFailed(AmqtaskError):
+    """The result backend could not be asked, or it refused."""
+
+
 # Signals: raised by or into a running task
 
 
