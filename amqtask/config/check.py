@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from amqtask.config.model import Config
 from amqtask.config.tree import Node, Path
+from amqtask.core.finding import nearest
 from amqtask.errors import Problem
 
 _EXPECTED = {
@@ -46,7 +47,8 @@ class Checked:
 def check_model(tree: Node) -> Checked:
     """Validate a tree. What is wrong is reported and left out, so that later checks can go on with the rest."""
     problems: list[Problem] = []
-    lost: set[Path] = set()
+    lost = set(tree.broken())
+    tree = tree.without(lost)
     while True:
         try:
             return Checked(Config.model_validate(tree.plain()), tree, tuple(problems), frozenset(lost))
@@ -94,13 +96,6 @@ def _unknown_key(path: Path, node: Node) -> Problem:
     known = known_keys(path[:-1])
     where = f" in {_name(path[:-1])}" if path[:-1] else ""
     return (node.key or node.origin).problem(f'unknown key "{key}"{where}', nearest(key, known))
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """A hint: the name that was probably meant, or all of them where none is near."""
-    if close := get_close_matches(name, known, n=1, cutoff=0.6):
-        return f'did you mean "{close[0]}"?'
-    return f"known: {', '.join(known)}" if known else None
 
 
 def _message(error: ErrorDetails) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from amqtask.config.check import check_model
+from amqtask.config.meaning import check_meaning
 from amqtask.config.model import Config
 from amqtask.config.tree import DEFAULT, Node, Origin, Path, from_code
 from amqtask.config.yaml_tree import parse_value, parse_yaml
@@ -58,10 +59,9 @@ def load_config(
     problems: list[Problem] = []
     given = os.fspath(path) if path is not None else env.get(FILE_VARIABLE)
     file = given or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
-    tree = Node({}, DEFAULT)
-    if file is not None:
-        tree = _Files(env, problems).read(file, None) or tree
-    return _finish(tree, file, env, overrides, problems)
+    files = _Files(env, problems)
+    tree = (files.read(file, None) if file is not None else None) or Node({}, DEFAULT)
+    return _finish(tree, file, env, overrides, problems, complete=not files.failed)
 
 
 def load_mapping(
@@ -83,7 +83,13 @@ def load_mapping(
 
 
 def _finish(
-    tree: Node, file: str | None, env: Mapping[str, str], overrides: Sequence[str], problems: list[Problem]
+    tree: Node,
+    file: str | None,
+    env: Mapping[str, str],
+    overrides: Sequence[str],
+    problems: list[Problem],
+    *,
+    complete: bool = True,
 ) -> LoadedConfig:
     if url := env.get(URL_VARIABLE):
         _set(tree, ("broker", "url"), Node(url, Origin(source="environment", name=URL_VARIABLE)), problems)
@@ -91,10 +97,14 @@ def _finish(
         _override(tree, text, problems)
     checked = check_model(tree)
     problems += checked.problems
+    warnings: tuple[Problem, ...] = ()
+    if complete:
+        wrong, warnings = check_meaning(checked)
+        problems += wrong
     if problems or checked.config is None:
         problems.sort(key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0))
         raise ConfigError(problems)
-    return LoadedConfig(config=checked.config, origins=dict(tree.places()), file=file)
+    return LoadedConfig(config=checked.config, origins=dict(tree.places()), file=file, warnings=warnings)
 
 
 def _set(tree: Node, path: Path, value: Node, problems: list[Problem]) -> None:
@@ -159,9 +169,10 @@ class _Files:
     problems: list[Problem]
     reading: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
+    failed: bool = False
 
     def read(self, file: str, wanted: Origin | None) -> Node | None:
-        """The merged tree of a file; `wanted` is where it is included."""
+        """The merged tree of a file, or None where it is already read or not readable; `wanted` names it."""
         origin = wanted or Origin(source="file", name=file)
         real = os.path.realpath(file)
         if real in self.reading:
@@ -171,6 +182,18 @@ class _Files:
         if real in self.done:
             return None
         self.done.add(real)
+        tree = self._parse(file, origin)
+        if tree is None:
+            self.failed = True
+            return None
+        self.reading.append(real)
+        for other, place in self._included(file, tree):
+            if (included := self.read(other, place)) is not None:
+                self._merge(tree, included)
+        self.reading.pop()
+        return tree
+
+    def _parse(self, file: str, origin: Origin) -> Node | None:
         try:
             text = FilePath(file).read_text(encoding="utf-8")
         except UnicodeDecodeError:
@@ -180,18 +203,9 @@ class _Files:
             self.problems.append(origin.problem(f"cannot read {_shown(file)}: {error.strerror or error}"))
             return None
         tree = parse_yaml(text, _shown(file), self.env, self.problems)
-        if tree is None:
-            return None
-        if not isinstance(tree.content, dict):
+        if tree is not None and not isinstance(tree.content, dict):
             self.problems.append(tree.origin.problem("a configuration is a mapping"))
             return None
-        self.reading.append(real)
-        try:
-            for other, place in self._included(file, tree):
-                if (included := self.read(other, place)) is not None:
-                    self._merge(tree, included)
-        finally:
-            self.reading.pop()
         return tree
 
     def _included(self, file: str, tree: Node) -> list[tuple[str, Origin]]:

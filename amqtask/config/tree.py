@@ -40,12 +40,13 @@ CODE = Origin(source="code")
 class Node:
     """One value: a scalar, the children of a mapping by key, or those of a list.
 
-    `key` is the place of its key, in a mapping.
+    `key` is the place of its key, in a mapping. A broken value was already reported; nothing more is to be said of it.
     """
 
     content: "bool | int | float | str | dict[str, Node] | list[Node] | None"
     origin: Origin
     key: Origin | None = None
+    is_broken: bool = False
 
     def plain(self) -> Plain:
         """The value without its places."""
@@ -76,6 +77,17 @@ class Node:
     def place(self, path: Path) -> Origin:
         """Where the value of this path is, or what holds it."""
         return self.follow(path)[0].origin
+
+    def broken(self, prefix: Path = ()) -> Iterator[Path]:
+        """The paths of broken values."""
+        if self.is_broken:
+            yield prefix
+        elif isinstance(self.content, dict):
+            for name, child in self.content.items():
+                yield from child.broken((*prefix, name))
+        elif isinstance(self.content, list):
+            for index, child in enumerate(self.content):
+                yield from child.broken((*prefix, index))
 
     def places(self, prefix: Path = ()) -> Iterator[tuple[Path, Origin]]:
         """Every path with its place."""

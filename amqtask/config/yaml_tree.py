@@ -102,10 +102,10 @@ class _Reader:
         if self._count > MOST_NODES:
             if self._count == MOST_NODES + 1:
                 self._problem(node, f"the document has more than {MOST_NODES} values once its aliases are followed")
-            return Node(None, origin, key)
+            return Node(None, origin, key, is_broken=True)
         if id(node) in self._open:
             self._problem(node, "an alias inside the value that it stands for")
-            return Node(None, origin, key)
+            return Node(None, origin, key, is_broken=True)
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -114,7 +114,9 @@ class _Reader:
                 self._check_tag(node, "seq")
                 return Node([self._node(child) for child in node.value], origin, key)
             assert isinstance(node, yaml.ScalarNode)
-            return Node(self._scalar(node), origin, key)
+            before = len(self._problems)
+            content = self._scalar(node)
+            return Node(content, origin, key, is_broken=len(self._problems) > before)
         finally:
             self._open.discard(id(node))
 

@@ -4,9 +4,9 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TypeVar
 
+from amqtask.core.finding import nearest
 from amqtask.core.keys import KEY_FIELD, MAX_KEY_BYTES
 from amqtask.core.matching import reached
 from amqtask.core.message import Headers
@@ -190,9 +190,9 @@ class Router:
     def _check(self, exchange: str, key: str) -> None:
         if exchange == DEFAULT_EXCHANGE:
             if key not in self.topology.queues:
-                raise UnknownQueue(f'no queue "{key}" is declared; {_known_names(key, self.topology.queues)}')
+                raise UnknownQueue(f'no queue "{key}" is declared ({nearest(key, self.topology.queues)})')
         elif self.topology.exchange_type(exchange) is None:
-            raise NoRoute(f'no exchange "{exchange}" is declared; {_known_names(exchange, self.topology.exchanges)}')
+            raise NoRoute(f'no exchange "{exchange}" is declared ({nearest(exchange, self.topology.exchanges)})')
 
     def _queues(self, exchange: str, key: str, headers: Headers | None) -> tuple[str, ...]:
         if headers is not None:
@@ -217,12 +217,6 @@ def _title(route: Route | None) -> str:
         return "no route"
     place = "".join(f"[{part}]" if isinstance(part, int) else f"{part}" for part in route.path)
     return f'the route "{route.pattern}"' + (f" ({place})" if place else "")
-
-
-def _known_names(name: str, known: Mapping[str, object]) -> str:
-    if close := get_close_matches(name, known, n=1):
-        return f'did you mean "{close[0]}"?'
-    return f"known: {', '.join(known)}" if known else "none is"
 
 
 def _fill(template: str, task: str, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
