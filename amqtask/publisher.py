@@ -234,7 +234,8 @@ class Publisher(QuietSink):
         error = Unroutable(f"no queue takes a message for {place} with routing key {routing_key!r} ({code} {text})")
         for ticket in self._outstanding.values():
             sent = ticket.envelope
-            if sent.message_id == envelope.message_id and ticket.routing_key == routing_key:
+            same = (sent.correlation_id, sent.message_id) == (envelope.correlation_id, envelope.message_id)
+            if same and ticket.routing_key == routing_key and ticket.error is None:
                 # The confirm that follows finds the error and keeps it.
                 ticket.error = error
                 return

@@ -20,7 +20,7 @@ from amqtask.result import AsyncResult
 P = ParamSpec("P")
 R = TypeVar("R")
 
-AnyTask: TypeAlias = "Task[..., Any]"
+
 Eta: TypeAlias = datetime | float | int
 
 
@@ -268,3 +268,6 @@ class Task(Generic[P, R]):
         einfo: str,
     ) -> None:
         """After all of these, whatever the end."""
+
+
+AnyTask: TypeAlias = Task[..., Any]

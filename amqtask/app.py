@@ -1,0 +1,281 @@
+"""App: tasks, configuration, and the lazily opened ways to the broker. What users hold."""
+
+import atexit
+import importlib
+import os
+import socket
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
+
+from amqtask.batch import Batch
+from amqtask.clock import Clock, SystemClock
+from amqtask.core.retry import RetryPolicy
+from amqtask.core.signature import Signature
+from amqtask.errors import AppClosed
+from amqtask.hooks import Middleware
+from amqtask.imports import import_module
+from amqtask.registry import Registry
+from amqtask.result import AsyncResult
+from amqtask.task import AnyTask, CallOptions, Task, TaskOptions
+
+if TYPE_CHECKING:
+    from amqtask.assembly import Parts
+    from amqtask.config.load import LoadedConfig
+    from amqtask.config.model import Config
+    from amqtask.core.routing import Router
+    from amqtask.core.topology import Topology
+    from amqtask.publisher import Publisher
+    from amqtask.results.base import ResultBackend
+    from amqtask.session import SessionOptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ConfigSource = str | os.PathLike[str] | Mapping[str, object]
+
+ASSEMBLY = "amqtask.assembly"
+"""Loaded when an app is first used, not when it is made: importing an app loads no YAML, pydantic or driver."""
+
+
+class App:
+    """A set of tasks, a configuration and the way to a broker. Safe to share between threads and across a fork."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        config: ConfigSource | None = None,
+        broker: str | None = None,
+        middleware: Sequence[Middleware] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """`config` is the path of a YAML file, or a mapping of the same shape.
+
+        Without it the file that AMQTASK_CONFIG names is read, else amqtask.yaml in the working folder, else the
+        defaults hold. `broker` is short for `broker.url`. Nothing is read before the app is used.
+        """
+        self.name = name
+        self.tasks = Registry()
+        self.middleware: list[Middleware] = list(middleware)
+        self.clock: Clock = clock or SystemClock()
+        self._source: ConfigSource | None = config
+        self._overrides: list[str] = [f"broker.url={broker}"] if broker else []
+        self._foreign_options: dict[str, TaskOptions] = {}
+        self._lock = threading.RLock()
+        self._parts: Parts | None = None
+        self._pid = 0
+        self._closed = False
+        atexit.register(_close_at_exit, weakref.ref(self))
+
+    def __repr__(self) -> str:
+        return f"<App {self.name}>"
+
+    # Tasks
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, *, bind: Literal[True], **options: Any
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+
+    @overload
+    def task(self, *, base: type[AnyTask] = ..., **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Make a function a task: `@app.task`, or `@app.task(name=…, queue=…, …)` with the options of TaskOptions.
+
+        `base` is a subclass of Task. With `bind=True` the function's first argument is its task.
+
+        Raises:
+            TypeError: an option that does not exist.
+            AlreadyRegistered: another task has this name.
+        """
+        if function is not None:
+            return self._register(function, {})
+
+        def decorate(function: Callable[..., Any]) -> AnyTask:
+            return self._register(function, options)
+
+        return decorate
+
+    def _register(self, function: Callable[..., Any], options: Mapping[str, Any]) -> AnyTask:
+        given = dict(options)
+        base: type[AnyTask] = given.pop("base", Task)
+        given.setdefault("name", default_name(function))
+        unknown = given.keys() - TaskOptions.names()
+        if unknown:
+            raise TypeError(
+                f"@{self.name}.task: unknown option {', '.join(sorted(unknown))}; the options are"
+                f" {', '.join(sorted(TaskOptions.names()))}"
+            )
+        for name in ("autoretry_for", "dont_autoretry_for", "throws"):
+            if name in given:
+                given[name] = tuple(given[name])
+        task = base(function, TaskOptions(**given, doc=function.__doc__ or ""), self)
+        self.tasks.register(task)
+        return task
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        **call: Unpack[CallOptions],
+    ) -> AsyncResult[Any]:
+        """Send a call of a task by its name; the task need not be known here.
+
+        Raises:
+            As `Task.delay`.
+        """
+        task = self.tasks.find(name)
+        options = task.options if task is not None else self._foreign(name)
+        return self.send(options, () if args is None else args, {} if kwargs is None else kwargs, call)
+
+    def _foreign(self, name: str) -> TaskOptions:
+        # One value a name: the sender remembers what holds for an options value.
+        options = self._foreign_options.get(name)
+        if options is None:
+            options = self._foreign_options.setdefault(name, TaskOptions(name=name))
+        return options
+
+    def signature(
+        self, task: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, **options: object
+    ) -> Signature:
+        """A signature of a task by its name."""
+        return Signature(task=task, args=tuple(args), kwargs=kwargs or {}, options=options)
+
+    def send(
+        self, options: TaskOptions, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
+    ) -> AsyncResult[Any]:
+        """Send one call (`amqtask.task.Sender`)."""
+        return self.parts.sender.send(options, args, kwargs, call)
+
+    def retry_policy(self, options: TaskOptions) -> RetryPolicy:
+        """A task's retry options (`amqtask.task.Sender`)."""
+        return self.parts.sender.effective(options).retry
+
+    def batch(self) -> Batch:
+        """`with app.batch():` calls do not wait one by one; see Batch."""
+        return Batch(self.config.publish.window)
+
+    # Results
+
+    def AsyncResult(self, id: str) -> AsyncResult[Any]:  # noqa: A002, N802 - Celery's names
+        """The handle of a task's result by the task's id."""
+        return AsyncResult(id, self.parts.results)
+
+    @property
+    def backend(self) -> "ResultBackend":
+        """Where results are kept."""
+        return self.parts.results.backend
+
+    # Configuration and parts
+
+    def configure(self, source: ConfigSource | None = None, overrides: Sequence[str] = ()) -> None:
+        """Give another source of the configuration, and settings (`a.b=value`) that beat it. Before the app is used."""
+        with self._lock:
+            if self._parts is not None:
+                raise RuntimeError(f"{self.name} is in use; configure it before")
+            if source is not None:
+                self._source = source
+            self._overrides.extend(overrides)
+
+    @property
+    def config(self) -> "Config":
+        """The configuration.
+
+        Raises:
+            ConfigError: with all its mistakes.
+        """
+        return self.parts.loaded.config
+
+    @property
+    def loaded_config(self) -> "LoadedConfig":
+        """The configuration and where each value came from."""
+        return self.parts.loaded
+
+    @property
+    def topology(self) -> "Topology":
+        """The exchanges, queues and bindings of the configuration."""
+        return self.parts.topology
+
+    @property
+    def router(self) -> "Router":
+        """Finds each task's way."""
+        return self.parts.router
+
+    @property
+    def publisher(self) -> "Publisher":
+        """This process's publisher; connects when it is first used."""
+        return self.parts.publisher
+
+    @property
+    def session_options(self) -> "SessionOptions":
+        """How to connect to the broker."""
+        return self.parts.session_options
+
+    @property
+    def parts(self) -> "Parts":
+        """The app's parts in this process; a forked process makes its own, because connections cannot be shared."""
+        parts = self._parts
+        if parts is not None and self._pid == os.getpid():
+            return parts
+        with self._lock:
+            return self._build()
+
+    def _build(self) -> "Parts":
+        if self._closed:
+            raise AppClosed(f"{self.name} was closed; make another App to go on")
+        if self._parts is None or self._pid != os.getpid():
+            assembly = importlib.import_module(ASSEMBLY)
+            loaded = self._parts.loaded if self._parts is not None else assembly.load(self._source, self._overrides)
+            self._parts = assembly.Parts(self, loaded, origin=origin())
+            self._pid = os.getpid()
+        return self._parts
+
+    def load_tasks(self, modules: Sequence[str] = ()) -> None:
+        """Import the modules that define tasks: those of `imports:` in the configuration, and these."""
+        for module in (*self.config.imports, *modules):
+            import_module(module)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """See what is under way to its end, then close the connections. The app cannot be used any more."""
+        with self._lock:
+            self._closed = True
+            parts, self._parts = self._parts, None
+        if parts is not None and self._pid == os.getpid():
+            parts.close(timeout)
+
+    def __enter__(self) -> "App":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def default_name(function: Callable[..., Any]) -> str:
+    """A task's name where none is given: module and function; of a script the name that importing it would give."""
+    module = function.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        file = getattr(main, "__file__", None)
+        module = spec.name if spec is not None else Path(file).stem if file else module
+    return f"{module}.{function.__qualname__}"
+
+
+def origin() -> str:
+    """Who sends from here: Celery's form for clients."""
+    return f"gen{os.getpid()}@{socket.gethostname()}"
+
+
+def _close_at_exit(reference: "weakref.ref[App]") -> None:
+    app = reference()
+    if app is not None:
+        app.close()

@@ -1,0 +1,120 @@
+"""Assembly: the composition root of an app in one process. Loaded when the app is first used."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Protocol
+
+from amqtask.clock import Clock
+from amqtask.config.load import LoadedConfig, load_config, load_mapping
+from amqtask.config.topology import build_router
+from amqtask.core.backoff import Backoff
+from amqtask.core.serialize import DEFAULT_SERIALIZERS
+from amqtask.core.topology import declare_ops
+from amqtask.drivers import load_driver
+from amqtask.hooks import Middleware
+from amqtask.publisher import Publisher
+from amqtask.result import ResultAccess
+from amqtask.results import load_backend
+from amqtask.results.base import ResultBackend
+from amqtask.results.codec import ResultCodec
+from amqtask.results.setup import BackendSetup
+from amqtask.sender import Sender
+from amqtask.session import SessionOptions
+
+
+class Owner(Protocol):
+    """The app, as its parts see it."""
+
+    name: str
+    clock: Clock
+    middleware: list[Middleware]
+
+
+def load(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str]) -> LoadedConfig:
+    """The configuration from what an App was given."""
+    if isinstance(source, Mapping):
+        return load_mapping(source, overrides=overrides, env=os.environ)
+    return load_config(source, overrides=overrides)
+
+
+class Parts:
+    """What an app is made of in this process; each part is made when it is first asked for."""
+
+    def __init__(self, owner: Owner, loaded: LoadedConfig, *, origin: str) -> None:
+        """`origin` names the sender in the messages that are sent from here."""
+        self._owner = owner
+        self._origin = origin
+        self._lock = threading.RLock()
+        self._publisher: Publisher | None = None
+        self._backend: ResultBackend | None = None
+        self.loaded = loaded
+        config = loaded.config
+        self.config = config
+        self.router = build_router(config)
+        self.topology = self.router.topology
+        broker = config.broker
+        self.session_options = SessionOptions(
+            driver=load_driver(broker.driver),
+            addresses=[address.named(owner.name) for address in broker.addresses()],
+            shuffle=broker.failover == "shuffle",
+            connect_timeout=broker.connect_timeout,
+            backoff=Backoff(
+                initial=broker.reconnect.initial, maximum=broker.reconnect.max, jitter=broker.reconnect.jitter
+            ),
+            clock=owner.clock,
+        )
+        self.sender = Sender(
+            config=config,
+            router=self.router,
+            publisher=lambda: self.publisher,
+            results=lambda: self.results,
+            clock=owner.clock,
+            origin=origin,
+            serializers=DEFAULT_SERIALIZERS,
+            middlewares=owner.middleware,
+        )
+
+    @property
+    def publisher(self) -> Publisher:
+        """This process's publisher."""
+        if self._publisher is None:
+            with self._lock:
+                if self._publisher is None:
+                    self._publisher = Publisher(
+                        self.session_options,
+                        window=self.config.publish.window,
+                        topology=declare_ops(self.topology, self.config.broker.declare),
+                    )
+        return self._publisher
+
+    @property
+    def results(self) -> ResultAccess:
+        """What handles on results need."""
+        return self._results
+
+    @cached_property
+    def _results(self) -> ResultAccess:
+        with self._lock:
+            if self._backend is None:
+                results = self.config.results
+                setup = BackendSetup(
+                    url=results.url,
+                    expires=results.expires,
+                    persistent=results.persistent,
+                    codec=ResultCodec(serializer=results.serializer, accept=self.config.content.accept),
+                    session=self.session_options,
+                    publisher=lambda: self.publisher,
+                    clock=self._owner.clock,
+                )
+                self._backend = load_backend(results.backend)(setup)
+        return ResultAccess(backend=self._backend)
+
+    def close(self, timeout: float) -> None:
+        """See what is under way to its end, then close connections."""
+        with self._lock:
+            if self._backend is not None:
+                self._backend.close()
+            if self._publisher is not None:
+                self._publisher.close(timeout)

@@ -1,0 +1,1 @@
+"""The worker: a supervisor process, and processes that consume and execute."""

@@ -1,0 +1,262 @@
+"""Consumer: takes deliveries from the node's queues and settles them. A participant of the node's session "in".
+
+Deliveries are handed on as they come; verdicts come back from any thread. Acknowledgements of one turn are sent
+together: with one `multiple` ack where tags are contiguous. One ack a message costs RabbitMQ twice the CPU (measured:
+17.8 k/s with one each, 31.1 k/s with one in twenty).
+"""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from amqtask.core.declare import Arguments, DeclareOp
+from amqtask.core.message import Delivery, Verdict
+from amqtask.core.window import Window
+from amqtask.drivers.base import Channel, Connection, QuietSink
+from amqtask.errors import BrokerError, ChannelClosed
+from amqtask.log import event, get_logger
+from amqtask.session import NEVER
+
+logger = get_logger("consumer")
+
+RESUBSCRIBE_DELAY = 1.0
+"""Seconds before a consumer that the server cancelled is subscribed again:
+
+its queue may be about to be declared anew.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A queue to consume.
+
+    `prefetch` bounds its unacknowledged deliveries; `recipe` declares it where that is wanted.
+    """
+
+    queue: str
+    prefetch: int
+    arguments: Arguments = field(default_factory=dict)
+
+
+class Consumer(QuietSink):
+    """Consumes over one channel.
+
+    `settle` and `pending` may be called from any thread, the rest belongs to the session's.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Sequence[Subscription],
+        *,
+        receive: Callable[[Delivery, str], None],
+        wake: Callable[[], None],
+        topology: Sequence[DeclareOp] = (),
+        recover: Callable[[str], Sequence[DeclareOp]] = lambda queue: (),
+        on_ready: Callable[[], None] = lambda: None,
+        on_void: Callable[[int], None] = lambda generation: None,
+        ack_batch: int = 50,
+        ack_delay: float = 0.05,
+    ) -> None:
+        """`receive` takes each delivery with its queue; `on_void` hears that a generation's deliveries are void.
+
+        `topology` is declared on each connection, `recover` says what declares a queue that went missing.
+        """
+        self._subscriptions = {subscription.queue: subscription for subscription in subscriptions}
+        self._receive = receive
+        self._wake = wake
+        self._topology = tuple(topology)
+        self._recover = recover
+        self._on_ready = on_ready
+        self._on_void = on_void
+        self._ack_batch = ack_batch
+        self._ack_delay = ack_delay
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._generation = 0
+        self._window = Window()
+        self._verdicts: collections.deque[tuple[Delivery, Verdict]] = collections.deque()
+        self._tags: dict[str, str] = {}
+        self._missing: dict[str, float] = {}
+        self._flush_due = NEVER
+        self._stopping = False
+
+    @property
+    def generation(self) -> int:
+        """The generation of the channel that is open now; deliveries of an older one are void."""
+        return self._generation
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries the broker counts as unacknowledged here."""
+        return len(self._window)
+
+    @property
+    def queues(self) -> Mapping[str, Subscription]:
+        """What is consumed, by queue."""
+        return dict(self._subscriptions)
+
+    def settle(self, delivery: Delivery, verdict: Verdict, *, at_once: bool = False) -> None:
+        """Have the broker told. From any thread; `at_once` where nothing else is going to be settled soon."""
+        self._verdicts.append((delivery, verdict))
+        if at_once or len(self._verdicts) >= self._ack_batch:
+            self._wake()
+
+    def stop(self) -> None:
+        """Take no more deliveries; what came stays to be settled. From the session's thread."""
+        self._stopping = True
+        channel = self._channel
+        if channel is None:
+            return
+        for tag in list(self._tags):
+            self._cancel(channel, tag)
+        self._tags.clear()
+
+    def add(self, subscription: Subscription) -> None:
+        """Consume one more queue. From the session's thread."""
+        self._subscriptions[subscription.queue] = subscription
+        if self._channel is not None and not self._stopping:
+            self._subscribe(self._channel, subscription)
+
+    def remove(self, queue: str) -> bool:
+        """Stop consuming a queue; whether it was consumed. From the session's thread."""
+        known = self._subscriptions.pop(queue, None) is not None
+        self._missing.pop(queue, None)
+        for tag, name in list(self._tags.items()):
+            if name == queue and self._channel is not None:
+                self._cancel(self._channel, tag)
+                del self._tags[tag]
+        return known
+
+    # The session's calls.
+
+    def opened(self, connection: Connection) -> None:
+        self._connection = connection
+        if self._topology:
+            channel = connection.channel(QuietSink(), confirms=False)
+            for op in self._topology:
+                channel.declare(op)
+            channel.close()
+        self._open_channel(connection)
+        self._on_ready()
+
+    def lost(self, error: BrokerError) -> None:
+        self._connection = None
+        self._void()
+
+    def turn(self, now: float) -> float:
+        channel = self._channel
+        if channel is None:
+            if self._connection is None:
+                self._verdicts.clear()
+                return NEVER
+            self._open_channel(self._connection)
+            channel = self._channel
+            assert channel is not None, "just opened"
+        if self._verdicts:
+            self._take_verdicts(channel)
+        if self._window.pending:
+            for tag, multiple in self._window.flush():
+                channel.settle(tag, Verdict.ACK, multiple=multiple)
+        due = now + self._ack_delay if len(self._window) > len(self._tags) else NEVER
+        if self._missing:
+            due = min(due, self._resubscribe(now))
+        return due
+
+    def delivered(self, delivery: Delivery) -> None:
+        self._window.open(delivery.tag)
+        queue = self._tags.get(delivery.consumer_tag)
+        if queue is None or self._stopping:
+            # It was on its way when its consumer was cancelled.
+            self._verdicts.append((delivery, Verdict.HAND_BACK))
+            return
+        self._receive(delivery, queue)
+
+    def cancelled(self, consumer_tag: str) -> None:
+        queue = self._tags.pop(consumer_tag, None)
+        if queue is not None and not self._stopping:
+            logger.warning(
+                "the broker cancelled the consumer of %r (the queue was deleted, or its node went down)",
+                queue,
+                extra=event("consumer-cancelled", queue=queue),
+            )
+            self._missing[queue] = 0.0
+
+    def closed(self, error: BrokerError) -> None:
+        logger.warning("the broker closed the channel: %s", error, extra=event("channel-closed"))
+        self._void()
+
+    def _open_channel(self, connection: Connection) -> None:
+        channel = connection.channel(self, confirms=False)
+        self._channel = channel
+        self._generation = channel.generation
+        self._missing.clear()
+        if not self._stopping:
+            for subscription in self._subscriptions.values():
+                self._subscribe(channel, subscription)
+
+    def _subscribe(self, channel: Channel, subscription: Subscription) -> None:
+        channel.qos(subscription.prefetch)
+        tag = channel.consume(subscription.queue, no_ack=False, exclusive=False, arguments=subscription.arguments)
+        self._tags[tag] = subscription.queue
+
+    def _resubscribe(self, now: float) -> float:
+        """Declare and consume again the queues whose consumer the server cancelled; when to try next."""
+        for queue, due in list(self._missing.items()):
+            if due == 0.0:
+                self._missing[queue] = now + RESUBSCRIBE_DELAY
+            elif due <= now and self._connection is not None:
+                self._missing.pop(queue)
+                self._revive(self._connection, queue, now)
+        return min(self._missing.values(), default=NEVER)
+
+    def _revive(self, connection: Connection, queue: str, now: float) -> None:
+        subscription = self._subscriptions.get(queue)
+        if subscription is None:
+            return
+        # On a channel of its own: a refusal closes it, and the working one must not go with it.
+        probe = connection.channel(QuietSink(), confirms=False)
+        try:
+            for op in self._recover(queue):
+                probe.declare(op)
+            channel = self._channel
+            if channel is None:
+                return
+            probe.qos(subscription.prefetch)
+            tag = probe.consume(queue, no_ack=False, exclusive=False, arguments=subscription.arguments)
+            probe.cancel(tag)
+            probe.close()
+        except ChannelClosed as error:
+            logger.error("cannot consume %r again: %s", queue, error, extra=event("resubscribe-failed", queue=queue))
+            self._missing[queue] = now + 30 * RESUBSCRIBE_DELAY
+            return
+        self._subscribe(channel, subscription)
+        logger.info("consuming %r again", queue, extra=event("resubscribed", queue=queue))
+
+    def _take_verdicts(self, channel: Channel) -> None:
+        verdicts, window, generation = self._verdicts, self._window, self._generation
+        while verdicts:
+            delivery, verdict = verdicts.popleft()
+            if delivery.generation != generation:
+                continue  # the broker has already given it to somebody else
+            if verdict is Verdict.ACK:
+                window.ack(delivery.tag)
+            else:
+                channel.settle(delivery.tag, verdict)
+                window.settle(delivery.tag)
+
+    def _cancel(self, channel: Channel, tag: str) -> None:
+        try:
+            channel.cancel(tag)
+        except ChannelClosed as error:
+            logger.warning("the broker closed the channel: %s", error, extra=event("channel-closed"))
+            self._void()
+
+    def _void(self) -> None:
+        """Nothing that came on the channel can be settled any more: the broker gives it to somebody else."""
+        generation = self._generation
+        self._channel = None
+        self._generation = 0
+        self._window.clear()
+        self._tags.clear()
+        self._verdicts.clear()
+        self._on_void(generation)

@@ -1,0 +1,372 @@
+"""Finishing: performs the effects of a decision in their order, sees each to its end, and settles the delivery last."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from amqtask.clock import Clock
+from amqtask.core.body import TaskBody
+from amqtask.core.failure import exception_to_dict
+from amqtask.core.message import Delivery, Verdict
+from amqtask.core.outcome import Failure, Ignored, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.core.request import Request
+from amqtask.core.settlement import (
+    CallErrbacks,
+    Continue,
+    Death,
+    Decision,
+    Effect,
+    Emit,
+    Policy,
+    Republish,
+    StoreResult,
+    Terms,
+    decide,
+)
+from amqtask.core.state import FAILURE, REVOKED, SUCCESS, ResultRef, TaskResult
+from amqtask.log import event, get_logger
+from amqtask.publisher import Ticket
+from amqtask.results.base import ResultBackend
+from amqtask.worker.execute import ignores_result
+from amqtask.worker.execution import Execution
+
+logger = get_logger("worker")
+task_logger = get_logger("task")
+
+EFFECT_TRIES = 4
+"""How often an effect that failed is tried before the task's `on_effect_failure` decides."""
+
+Done = Callable[[Exception | None], None]
+
+
+class Outbox(Protocol):
+    """Makes the messages that effects send, and sends them."""
+
+    def send(self, ticket: Ticket) -> None:
+        """Send, not waiting; the ticket's `on_done` hears what became of it."""
+        ...
+
+    def again(self, request: Request, body: TaskBody | None, queue: str, effect: Republish) -> Ticket:
+        """The message once more: its next attempt, or the same at its proper time."""
+        ...
+
+    def follow(self, execution: Execution, value: object) -> Sequence[Ticket]:
+        """What follows a success."""
+        ...
+
+    def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:
+        """What follows a failure."""
+        ...
+
+    def dead_letter(self, delivery: Delivery, queue: str, death: Death) -> Ticket | None:
+        """A copy for the dead letters of the queue; None where the configuration knows of none."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What happened to the deliveries of a process, by outcome."""
+
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    rejected: int = 0
+    revoked: int = 0
+    refused: int = 0
+
+
+class Finisher:
+    """Finishes executions. `finish` may be called from any thread, once an execution; a second outcome is dropped."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        clock: Clock,
+        outbox: Outbox,
+        backend: ResultBackend,
+        settle: Callable[[Delivery, Verdict], None],
+        ended: Callable[[Execution], None],
+        later: Callable[[float, Callable[[], None]], None],
+        emit: Callable[[str, Execution, Outcome], None] | None = None,
+    ) -> None:
+        """`ended` hears when nothing of an execution is left to do; `later` calls back after so many seconds."""
+        self._node = node
+        self._clock = clock
+        self._outbox = outbox
+        self._backend = backend
+        self._settle = settle
+        self._ended = ended
+        self._later = later
+        self._emit = emit
+        self.counters = Counters()
+
+    def finish(self, execution: Execution, outcome: Outcome) -> None:
+        """Decide what becomes of an execution, and do it."""
+        if execution.ended:
+            return
+        execution.ended = True
+        self._count(execution, outcome)
+        decision = decide(outcome, self._terms(execution))
+        if not decision.effects and decision.death is None:
+            if decision.verdict is not None:
+                self._settle(execution.delivery, decision.verdict)
+            self._ended(execution)
+            return
+        _Settling(self, execution, decision).step(None)
+
+    def refuse(self, delivery: Delivery, queue: str, refused: Refused) -> None:
+        """Settle a delivery that never became an execution."""
+        self.counters.refused += 1
+        logger.error(
+            "refused a message of %s: %s; it goes to the dead letters",
+            queue,
+            refused.detail,
+            extra=event("refused", queue=queue, reason=refused.reason.value),
+        )
+        self.bury(delivery, queue, Death(refused.reason.value, refused.detail), lambda: None)
+
+    def bury(self, delivery: Delivery, queue: str, death: Death, then: Callable[[], None]) -> None:
+        """To the dead letters:
+
+        a confirmed copy that says why, then the ack; a plain reject where there is no such place.
+        """
+        ticket = self._outbox.dead_letter(delivery, queue, death)
+        if ticket is None:
+            logger.warning(
+                "%s has no dead-letter queue in the configuration; the message is rejected",
+                queue,
+                extra=event("reject"),
+            )
+            self._settle(delivery, Verdict.DEAD_LETTER)
+            then()
+            return
+
+        def buried(sent: Ticket) -> None:
+            if sent.error is None:
+                self._settle(delivery, Verdict.ACK)
+            else:
+                # The broker's own dead-lettering needs no publishing by us; it only cannot say why.
+                logger.error(
+                    "cannot write a dead letter (%s); rejecting", sent.error, extra=event("dead-letter-failed")
+                )
+                self._settle(delivery, Verdict.DEAD_LETTER)
+            then()
+
+        ticket.on_done = buried
+        self._outbox.send(ticket)
+
+    def perform(self, execution: Execution, effect: Effect, done: Done) -> None:
+        """Start an effect; `done` is called once it is seen to its end."""
+        if isinstance(effect, StoreResult):
+            self._store(execution, effect, done)
+        elif isinstance(effect, Republish):
+            self._send_all([self._outbox.again(execution.request, execution.body, execution.queue, effect)], done)
+        elif isinstance(effect, Continue):
+            self._send_all(self._outbox.follow(execution, effect.value), done)
+        elif isinstance(effect, CallErrbacks):
+            self._send_all(self._outbox.errbacks(execution, effect.error, effect.traceback), done)
+        else:
+            self._tell(execution, effect, done)
+
+    def settle_now(self, execution: Execution, verdict: Verdict | None, death: Death | None) -> None:
+        """The last act."""
+        if verdict is Verdict.DEAD_LETTER and death is not None:
+            self.bury(execution.delivery, execution.queue, death, lambda: self._ended(execution))
+            return
+        if verdict is not None:
+            self._settle(execution.delivery, verdict)
+        self._ended(execution)
+
+    def retry_later(self, attempt: int, call: Callable[[], None]) -> None:
+        """Call back after a pause that grows with the attempts."""
+        self._later(min(2.0 ** (attempt - 1), 10.0), call)
+
+    def _store(self, execution: Execution, effect: StoreResult, done: Done) -> None:
+        request = execution.request
+        final = effect.status in (SUCCESS, FAILURE, REVOKED)
+        value = effect.value if effect.error is None else exception_to_dict(effect.error)
+        if effect.status == REVOKED:
+            value = {"exc_type": "TaskRevoked", "exc_message": ["revoked"], "exc_module": "amqtask.errors"}
+        children = execution.context.children if execution.context is not None else ()
+        result = TaskResult(
+            task_id=request.id,
+            status=effect.status,
+            result=value,
+            traceback=effect.traceback or None,
+            children=tuple(ResultRef(id=child) for child in children),
+            date_done=datetime.fromtimestamp(self._clock.time(), UTC) if final else None,
+            parent_id=request.parent_id,
+            root_id=request.root_id,
+            group_id=request.group_id,
+            name=request.task,
+            worker=self._node,
+            retries=request.retries,
+            queue=execution.queue,
+        )
+        self._backend.store(result, reply_to=request.reply_to, done=done)
+
+    def _send_all(self, tickets: Sequence[Ticket], done: Done) -> None:
+        if not tickets:
+            done(None)
+            return
+        left = len(tickets)
+        failure: Exception | None = None
+
+        def sent(ticket: Ticket) -> None:
+            # All on the publisher's thread, one after another.
+            nonlocal left, failure
+            left -= 1
+            failure = failure or ticket.error
+            if left == 0:
+                done(failure)
+
+        for ticket in tickets:
+            ticket.on_done = sent
+            self._outbox.send(ticket)
+
+    def _tell(self, execution: Execution, effect: Emit, done: Done) -> None:
+        if self._emit is not None:
+            self._emit(effect.type, execution, effect.outcome)
+        done(None)
+
+    def _terms(self, execution: Execution) -> Terms:
+        effective, body = execution.effective, execution.body
+        links = body is not None and bool(body.callbacks or body.chain or body.chord)
+        return Terms(
+            acks_late=effective.acks_late or not execution.acked,
+            dead_letter=effective.dead_letter,
+            ignore_result=ignores_result(execution),
+            links=links,
+            errbacks=body is not None and bool(body.errbacks or body.chord),
+            events=self._emit is not None,
+            on_effect_failure=effective.on_effect_failure,
+        )
+
+    def _count(self, execution: Execution, outcome: Outcome) -> None:
+        counters = self.counters
+        if isinstance(outcome, Success):
+            counters.succeeded += 1
+        elif isinstance(outcome, Failure):
+            counters.failed += 1
+        elif isinstance(outcome, RetryWanted):
+            counters.retried += 1
+        elif isinstance(outcome, Revoked):
+            counters.revoked += 1
+        elif isinstance(outcome, Refused):
+            counters.refused += 1
+        elif isinstance(outcome, Rejected):
+            counters.rejected += 1
+        report(execution, outcome)
+
+
+class _Settling:
+    """The effects of one execution, one after another, and its verdict."""
+
+    __slots__ = ("_attempt", "_decision", "_execution", "_finisher", "_next")
+
+    def __init__(self, finisher: Finisher, execution: Execution, decision: Decision) -> None:
+        self._finisher = finisher
+        self._execution = execution
+        self._decision = decision
+        self._next = 0
+        self._attempt = 0
+
+    def step(self, error: Exception | None) -> None:
+        """Go on after an effect: to the next one, to another try, or to the verdict."""
+        if error is not None:
+            self._failed(error)
+            return
+        self._attempt = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        effects = self._decision.effects
+        if self._next == len(effects):
+            self._finisher.settle_now(self._execution, self._decision.verdict, self._decision.death)
+            return
+        effect = effects[self._next]
+        self._next += 1
+        try:
+            self._finisher.perform(self._execution, effect, self.step)
+        except Exception as fault:
+            # A message that cannot be built, a backend that raises: like any effect that fails.
+            logger.exception("%s cannot be performed", type(effect).__name__, extra=event("effect-fault"))
+            self.step(fault)
+
+    def _failed(self, error: Exception) -> None:
+        execution = self._execution
+        self._attempt += 1
+        effect = self._decision.effects[self._next - 1]
+        if self._attempt < EFFECT_TRIES:
+            logger.warning(
+                "%s: %s failed (%s); trying again",
+                label(execution),
+                type(effect).__name__,
+                error,
+                extra=event("effect-failed", task_id=execution.id),
+            )
+            self._next -= 1
+            self._finisher.retry_later(self._attempt, self._go_on)
+            return
+        policy = execution.effective.on_effect_failure
+        logger.error(
+            "%s: %s failed for good (%s); the message is %s",
+            label(execution),
+            type(effect).__name__,
+            error,
+            "requeued" if policy is Policy.REQUEUE else "acknowledged",
+            extra=event("effect-given-up", task_id=execution.id),
+        )
+        verdict = Verdict.REQUEUE if policy is Policy.REQUEUE else Verdict.ACK
+        self._finisher.settle_now(execution, None if self._decision.verdict is None else verdict, None)
+
+
+def label(execution: Execution) -> str:
+    """The task's name and id, as log lines have it."""
+    return f"{execution.request.name}[{execution.id}]"
+
+
+def report(execution: Execution, outcome: Outcome) -> None:
+    """One log line about the end of an execution."""
+    extra = event(
+        type(outcome).__name__.lower(), task=execution.request.task, task_id=execution.id, queue=execution.queue
+    )
+    if isinstance(outcome, Success):
+        task_logger.info("%s succeeded in %.3f s", label(execution), outcome.runtime, extra=extra)
+    elif isinstance(outcome, Failure):
+        error = outcome.error
+        shown = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if outcome.expected:
+            task_logger.info("%s failed as expected: %s", label(execution), shown, extra=extra)
+        else:
+            task_logger.error(
+                "%s failed after %.3f s: %s\n%s",
+                label(execution),
+                outcome.runtime,
+                shown,
+                outcome.traceback,
+                extra=extra,
+            )
+    elif isinstance(outcome, RetryWanted):
+        because = f": {type(outcome.error).__name__}: {outcome.error}" if outcome.error is not None else ""
+        task_logger.info(
+            "%s is retried in %g s (retry %d)%s",
+            label(execution),
+            outcome.countdown,
+            outcome.retries,
+            because,
+            extra=extra,
+        )
+    elif isinstance(outcome, Rejected):
+        where = "back to its queue" if outcome.requeue else "to the dead letters"
+        task_logger.warning("%s was rejected, %s: %s", label(execution), where, outcome.reason, extra=extra)
+    elif isinstance(outcome, Refused):
+        task_logger.error("%s is not executed: %s", label(execution), outcome.detail, extra=extra)
+    elif isinstance(outcome, Revoked):
+        task_logger.info("%s %s", label(execution), "expired" if outcome.expired else "was revoked", extra=extra)
+    elif isinstance(outcome, Ignored):
+        task_logger.info("%s was ignored", label(execution), extra=extra)
+    else:
+        task_logger.debug("%s came too early", label(execution), extra=extra)
