@@ -201,8 +201,8 @@ def _collect(
 def _newest(plan: _Plan, first: datetime, latest: datetime, limit: int) -> tuple[list[datetime], datetime | None]:
     """As `_collect`, but a year of minutes is not counted through.
 
-    A schedule only looks forward. So this looks at a span before `latest` that would do if the dues were as far apart as
-    the first ones, and doubles it until enough are in it.
+    A schedule only looks forward. So this looks at a span before `latest` that would do if the dues were as far apart
+    as the first ones, and doubles it until enough are in it.
     """
     sample: list[datetime] = []
     due: datetime | None = first

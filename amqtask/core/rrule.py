@@ -135,4 +135,4 @@ def _dateutil(parts: dict[str, str], start: datetime) -> _Rule:
     try:
         return cast(_Rule, rrulestr(_joined(parts), dtstart=start))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InvalidSchedule(f"rrule {_joined(parts)}: {error}") from error
+        raise InvalidSchedule(f"rrule: {error}") from error
