@@ -1,0 +1,279 @@
+"""Results in Redis, in Celery's keys and values (`celery/backends/redis.py`), with news pushed by publish/subscribe.
+
+Celery reads a key and then writes it; here a script does both, so that two writers cannot undo each other.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import redis
+from redis.connection import ConnectionInterface
+from redis.exceptions import NoScriptError, RedisError
+
+from amqtask.errors import BackendFailed, MessageError
+from amqtask.log import event, get_logger
+from amqtask.results.codec import Record
+from amqtask.results.setup import BackendSetup
+from amqtask.results.stored import Store, StoredResults
+from amqtask.results.watchers import Watchers
+
+logger = get_logger("results")
+
+TASK_KEY = "celery-task-meta-"
+GROUP_KEY = "celery-taskset-meta-"
+
+_HEALTH = 20.0
+"""Seconds of silence after which the subscribed connection is asked whether it lives."""
+
+# KEYS: the task's key, also the channel. ARGV: precedence, value, milliseconds to live ('' for ever).
+# The precedence of a value that Celery wrote is that of its state; of one in a frame it is in the first line.
+_WRITE = """
+local old = redis.call('GET', KEYS[1])
+if old then
+  local known = nil
+  if string.sub(old, 1, 5) == 'aqt1 ' then
+    known = tonumber(string.match(old, '^aqt1 (%d+)'))
+  else
+    local ok, report = pcall(cjson.decode, old)
+    if ok and type(report) == 'table' then
+      known = tonumber(report['precedence'])
+      if not known then
+        known = ({SUCCESS = 4e14, FAILURE = 3e14, REVOKED = 2e14, REJECTED = 1e14})[report['status']]
+      end
+    end
+  end
+  if known and known > tonumber(ARGV[1]) then return 0 end
+end
+if ARGV[3] == '' then
+  redis.call('SET', KEYS[1], ARGV[2])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+redis.call('PUBLISH', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+class RedisStore:
+    """Keys of Celery's names behind a prefix."""
+
+    def __init__(self, client: redis.Redis, *, prefix: str = "", expires: float | None = 86400.0) -> None:
+        self.client = client
+        self._prefix = _joined(prefix)
+        self._expires_ms = None if expires is None else max(1, int(expires * 1000))
+        self._sha: str | None = None
+
+    def key(self, task_id: str) -> str:
+        """The key of a task's report, and the channel of its news."""
+        return f"{self._prefix}{TASK_KEY}{task_id}"
+
+    def task_id(self, key: str) -> str:
+        """The task of such a key."""
+        return key[len(self._prefix) + len(TASK_KEY) :]
+
+    def write(self, records: Sequence[Record]) -> None:
+        with _translated():
+            if self._sha is None:
+                self._sha = str(self.client.script_load(_WRITE))
+            pipeline = self.client.pipeline(transaction=False)
+            for record in records:
+                pipeline.evalsha(
+                    self._sha,
+                    1,
+                    self.key(record.result.task_id),
+                    record.precedence,
+                    record.value,
+                    "" if self._expires_ms is None else self._expires_ms,
+                )
+            try:
+                pipeline.execute()
+            except NoScriptError as error:
+                # The server was restarted or flushed; writing again is harmless.
+                self._sha = None
+                raise BackendFailed("Redis has forgotten the script") from error
+
+    def read(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        with _translated():
+            values = self.client.mget([self.key(task_id) for task_id in task_ids])
+        return {task_id: value for task_id, value in zip(task_ids, values, strict=True) if value is not None}
+
+    def delete(self, task_id: str) -> None:
+        with _translated():
+            self.client.delete(self.key(task_id))
+
+    def write_group(self, group_id: str, value: bytes) -> None:
+        with _translated():
+            self.client.set(self._group_key(group_id), value, px=self._expires_ms)
+
+    def read_group(self, group_id: str) -> bytes | None:
+        with _translated():
+            value: bytes | None = self.client.get(self._group_key(group_id))
+            return value
+
+    def delete_group(self, group_id: str) -> None:
+        with _translated():
+            self.client.delete(self._group_key(group_id))
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _group_key(self, group_id: str) -> str:
+        return f"{self._prefix}{GROUP_KEY}{group_id}"
+
+
+class Subscriber:
+    """A Lookout: one connection that subscribes to the keys of those who wait, and asks once for what is there already.
+
+    Its thread reads; who begins to wait writes the subscription to the same connection, which is a few bytes into a
+    socket's buffer. What is lost with a connection is made good by subscribing and asking again on the next one.
+    """
+
+    def __init__(self, store: RedisStore, watchers: Watchers, setup: BackendSetup) -> None:
+        self._store = store
+        self._watchers = watchers
+        self._setup = setup
+        self._lock = threading.Lock()
+        self._connection: ConnectionInterface | None = None
+        self._wanted: set[str] = set()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="amqtask-results-redis", daemon=True)
+        self._thread.start()
+
+    def watch(self, task_id: str) -> None:
+        with self._lock:
+            self._wanted.add(task_id)
+            self._wake.set()
+            # Subscribing twice is harmless, and is answered, so that a second watcher is told of the present report.
+            self._send("SUBSCRIBE", self._store.key(task_id))
+
+    def unwatch(self, task_id: str) -> None:
+        with self._lock:
+            if task_id not in self._watchers:
+                self._wanted.discard(task_id)
+                self._send("UNSUBSCRIBE", self._store.key(task_id))
+
+    def close(self) -> None:
+        self._closed = True
+        with self._lock:
+            self._wake.set()
+            self._send("PING")
+        if self._thread is not threading.current_thread():
+            self._thread.join(5.0)
+
+    def _send(self, *command: str) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.send_command(*command, check_health=False)
+        except (RedisError, OSError):
+            # The thread that reads sees the same end, and subscribes anew on another connection.
+            logger.debug("a subscription could not be sent", extra=event("store-down"))
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closed:
+            if not self._wanted:
+                self._wake.clear()
+                if not self._wanted and not self._closed:
+                    self._wake.wait()
+                continue
+            connection = self._store.client.connection_pool.make_connection()
+            try:
+                connection.connect()
+                self._subscribe_all(connection)
+                failures = 0
+                self._read(connection)
+            except (RedisError, OSError, BackendFailed) as error:
+                failures += 1
+                if failures == 1:
+                    logger.warning("no news from Redis: %s; trying again", error, extra=event("store-down"))
+                self._pause(self._setup.backoff.delay(failures, random.random()))
+            finally:
+                with self._lock:
+                    self._connection = None
+                connection.disconnect()
+
+    def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        if not self._closed:
+            self._wake.wait(seconds)
+
+    def _subscribe_all(self, connection: ConnectionInterface) -> None:
+        with self._lock:
+            keys = [self._store.key(task_id) for task_id in self._wanted]
+            if keys:
+                connection.send_command("SUBSCRIBE", *keys, check_health=False)
+            self._connection = connection
+
+    def _read(self, connection: ConnectionInterface) -> None:
+        asked = False
+        fresh: list[str] = []
+        while not self._closed:
+            if not connection.can_read(timeout=0 if fresh else _HEALTH):
+                if fresh:
+                    self._tell_present(fresh)
+                    fresh = []
+                    continue
+                if asked:
+                    raise BackendFailed("Redis does not answer")
+                asked = True
+                with self._lock:
+                    self._send("PING")
+                continue
+            asked = False
+            reply = connection.read_response()
+            if not isinstance(reply, list) or len(reply) != 3:
+                continue
+            kind, key, value = reply
+            task_id = self._store.task_id(key.decode())
+            if kind == b"subscribe":
+                fresh.append(task_id)
+            elif kind == b"message":
+                self._tell({task_id: value})
+
+    def _tell_present(self, task_ids: Sequence[str]) -> None:
+        for start in range(0, len(task_ids), 500):
+            self._tell(self._store.read(task_ids[start : start + 500]))
+
+    def _tell(self, values: Mapping[str, bytes]) -> None:
+        for task_id, value in values.items():
+            try:
+                self._watchers.tell(self._setup.codec.unpack(value))
+            except MessageError as error:
+                self._watchers.end(
+                    BackendFailed(f"the stored result of task {task_id} cannot be read: {error}"), [task_id]
+                )
+
+
+def _joined(prefix: str) -> str:
+    """Celery puts an underscore behind a `global_keyprefix` that does not end with a separator."""
+    return prefix if not prefix or prefix[-1] in ":_-." else f"{prefix}_"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise BackendFailed(f"Redis: {error}") from error
+
+
+def create(setup: BackendSetup) -> StoredResults:
+    """The backend `redis`; `url` is redis:// or rediss://, `options` go to `redis.Redis`."""
+    options: dict[str, object] = {
+        "socket_connect_timeout": setup.connect_timeout,
+        "socket_timeout": setup.connect_timeout,
+        **setup.options,
+        "protocol": 2,
+        "decode_responses": False,
+    }
+    client = redis.Redis.from_url(setup.url or "redis://localhost:6379/0", **options)
+    store = RedisStore(client, prefix=setup.prefix, expires=setup.expires)
+
+    def lookout(_: Store, watchers: Watchers) -> Subscriber:
+        return Subscriber(store, watchers, setup)
+
+    return StoredResults(store, setup, lookout)
