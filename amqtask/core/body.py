@@ -87,7 +87,7 @@ def task_body(value: object) -> TaskBody:
 
 def _args(value: object) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise MalformedMessage(f"args of the body are {glimpse(value)}, expected a list")
+        raise MalformedMessage(f"args of the body hold {glimpse(value)}, expected a list")
     return tuple(value)
 
 
@@ -95,7 +95,7 @@ def _kwargs(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         if value is None:
             return {}
-        raise MalformedMessage(f"kwargs of the body are {glimpse(value)}, expected an object")
+        raise MalformedMessage(f"kwargs of the body hold {glimpse(value)}, expected an object")
     for key in value:
         if not isinstance(key, str):
             raise MalformedMessage(f"kwargs of the body have the key {glimpse(key)}, expected names")

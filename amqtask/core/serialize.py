@@ -169,18 +169,22 @@ def _refusal(serializer: Serializer, value: object) -> Exception | None:
 def _narrow(serializer: Serializer, name: str, whole: object, cause: Exception) -> tuple[str, object, Exception]:
     """The path to the smallest part that is refused, that part, and why.
 
-    Where there is no smallest part, because the value contains itself or has no end in reach, the whole is to blame.
+    Where there is no smallest part, because a value contains itself or its end is out of reach, the item of the whole
+    that leads there is to blame.
     """
-    path, value, reason = name, whole, cause
-    for _ in range(_BLAME_DEPTH):
+    found = nearest = name, whole, cause
+    for depth in range(_BLAME_DEPTH):
+        path, value, _ = found
         for step, child in _children(value):
             refusal = _refusal(serializer, child)
             if refusal is not None:
-                path, value, reason = path + step, child, refusal
+                found = path + step, child, refusal
                 break
         else:
-            return path, value, reason
-    return name, whole, cause
+            return found
+        if depth == 0:
+            nearest = found
+    return nearest
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
