@@ -1,6 +1,7 @@
-"""Message: what the bare drivers carry, so that the floor is the cost of the same bytes as a task's, without a framework.
+"""Message: what the bare drivers carry.
 
-Headers and body are of the shape and size of message protocol 2, which is what amqtask and Celery send.
+The floor is the cost of a task's bytes without a framework, so headers and body have the shape and size of message
+protocol 2, which is what amqtask and Celery send.
 """
 
 import json

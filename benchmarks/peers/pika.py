@@ -39,7 +39,8 @@ VARIANTS = (
         "pika-ack-each",
         1,
         {Feature.PUBLISH},
-        "messages of a task's size and headers, BlockingConnection, prefetch {in_flight}, one ack a message; one by one: BlockingChannel.confirm_delivery; "
+        "messages of a task's size and headers, BlockingConnection, prefetch {in_flight}, "
+        "one ack a message; one by one: BlockingChannel.confirm_delivery; "
         f"bulk: SelectConnection, {WINDOW} unconfirmed at once",
     ),
     _variant(

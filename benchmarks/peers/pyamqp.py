@@ -33,7 +33,8 @@ VARIANTS = (
         "pyamqp-ack-each",
         1,
         {Feature.PUBLISH},
-        "messages of a task's size and headers, prefetch {in_flight}, one ack a message; one by one: basic_publish_confirm; "
+        "messages of a task's size and headers, prefetch {in_flight}, one ack a message; "
+        "one by one: basic_publish_confirm; "
         f"bulk: confirm.select and basic_publish, {WINDOW} unconfirmed at once",
     ),
     _variant(
