@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqtask.core.body import task_body
+from amqtask.core.compress import compress
 from amqtask.core.headers import BROKER_HEADERS, CRASHES
 from amqtask.core.message import PERSISTENT, TRANSIENT, Delivery, Envelope, HeaderValue, TaskMessage
 from amqtask.core.protocol import MAX_REPR, read_body, read_request, republish_envelope, to_envelope, to_message
@@ -131,6 +132,21 @@ def test_a_body_of_protocol_1_under_headers_of_protocol_2_is_read() -> None:
     assert body.callbacks == PROTOCOL_1.message.callbacks
 
 
+def test_a_compressed_body_of_protocol_1_is_read_and_passed_on_uncompressed() -> None:
+    body, content_type = compress(PROTOCOL_1.envelope.body, "gzip")
+
+    request = request_of(replace(PROTOCOL_1.envelope, body=body, headers={"compression": content_type, "mine": 1}))
+
+    assert read_body(request).args == (2,)
+    assert (request.compression, request.headers) == (None, {"mine": 1})
+
+
+def test_a_group_of_old_celery_is_called_a_taskset() -> None:
+    body = PROTOCOL_1.envelope.body.replace(b'"group": "g", ', b"")
+
+    assert request_of(replace(PROTOCOL_1.envelope, body=body)).group_id == "g"
+
+
 # Writing
 
 
@@ -175,6 +191,25 @@ def test_representations_that_the_sender_gives_are_sent_instead() -> None:
     envelope = to_envelope(replace(SMALL.message, argsrepr="(secret)", kwargsrepr=""), now=NOW)
 
     assert (envelope.headers["argsrepr"], envelope.headers["kwargsrepr"]) == ("(secret)", "")
+
+
+class Counted:
+    """Counts how often its representation is asked for."""
+
+    asked = 0
+
+    def __json__(self) -> str:
+        return "counted"
+
+    def __repr__(self) -> str:
+        Counted.asked += 1
+        return "Counted()"
+
+
+def test_of_many_arguments_only_a_few_are_represented() -> None:
+    to_envelope(replace(SMALL.message, args=([Counted() for _ in range(5000)],)), now=NOW)
+
+    assert 0 < Counted.asked < 100
 
 
 class Shy:

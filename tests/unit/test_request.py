@@ -129,6 +129,7 @@ def test_only_failed_runs_count_where_the_broker_tells_them_from_hand_backs(
         ("timelimit", [1], "header 'timelimit' holds a list of 1, expected a list of two numbers"),
         ("timelimit", ["1", None], "header 'timelimit' holds '1', expected seconds"),
         ("timelimit", [float("nan"), None], "header 'timelimit' holds nan, expected seconds"),
+        ("timelimit", [True, None], "header 'timelimit' holds True, expected seconds"),
         ("timelimit", [-1, None], "header 'timelimit' holds -1, expected seconds"),
         ("ignore_result", "yes", "header 'ignore_result' holds 'yes', expected a bool"),
         ("stamped_headers", "k", "header 'stamped_headers' holds 'k', expected a list of texts"),

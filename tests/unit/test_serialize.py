@@ -250,7 +250,7 @@ def test_bytes_that_are_no_value_are_refused_with_the_reason(name: str, body: by
 
 
 def test_an_array_of_msgpack_that_claims_more_than_it_holds_gets_no_memory() -> None:
-    claims = b"\xdd\x00\x0f\xff\xff" * 50 + b"\x00" * 2**20
+    claims = b"\xdd\x00\x00\xff\xff" * 1000 + b"\x00" * 2**17
 
     tracemalloc.start()
     with pytest.raises(Undecodable, match="as msgpack"):
@@ -258,7 +258,8 @@ def test_an_array_of_msgpack_that_claims_more_than_it_holds_gets_no_memory() -> 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert peak < 16 * 2**20
+    # msgpack 1.2 alone takes 77 MiB for these 133 kB; older ones take more.
+    assert peak < 2**20
 
 
 def bomb(open_: str, close: str) -> bytes:
