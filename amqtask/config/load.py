@@ -27,16 +27,19 @@ _LISTS = ("bindings", "routes", "imports")
 class LoadedConfig:
     """A configuration and where each of its values came from.
 
-    `file` is the main file, None where there is none. `warnings` are no mistakes, but worth a look.
+    `tree` is what was given, without defaults; `origins` are the places of its values. `file` is the main file, None
+    where there is none. `warnings` are no mistakes, but worth a look.
     """
 
     config: Config
+    tree: Node = field(repr=False)
     origins: Mapping[Path, Origin]
     file: str | None = None
     warnings: tuple[Problem, ...] = ()
 
     def origin(self, path: Path) -> Origin:
         """Where the value of this path came from."""
+        # A short form, "tasks[hi.#]", is where all that it stands for came from.
         for length in range(len(path), 0, -1):
             if (found := self.origins.get(path[:length])) is not None:
                 return found
@@ -104,7 +107,7 @@ def _finish(
     if problems or checked.config is None:
         problems.sort(key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0))
         raise ConfigError(problems)
-    return LoadedConfig(config=checked.config, origins=dict(tree.places()), file=file, warnings=warnings)
+    return LoadedConfig(config=checked.config, tree=tree, origins=dict(tree.leaves()), file=file, warnings=warnings)
 
 
 def _set(tree: Node, path: Path, value: Node, problems: list[Problem]) -> None:

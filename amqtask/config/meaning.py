@@ -28,8 +28,8 @@ def check_meaning(checked: Checked) -> tuple[list[Problem], tuple[Problem, ...]]
         return [], ()
     whole = not any(path[0] in (*_OBJECTS, "routes") for path in lost)
     findings = [finding for finding in find(checked.config, whole=whole) if finding.path[:2] not in lost]
-    problems = [_problem(finding, checked.tree) for finding in findings if not finding.is_warning]
-    warnings = [_problem(finding, checked.tree) for finding in findings if finding.is_warning]
+    problems = [to_problem(finding, checked.tree) for finding in findings if not finding.is_warning]
+    warnings = [to_problem(finding, checked.tree) for finding in findings if finding.is_warning]
     return problems, tuple(warnings)
 
 
@@ -50,17 +50,17 @@ def find(config: Config, *, server: Version | None = None, whole: bool = True) -
         yield from check_reach(routes, topology, default_queue=default_queue, default_exchange=default_exchange)
 
 
-def _problem(finding: Finding, tree: Node) -> Problem:
-    return place(finding.path, tree).problem(finding.message, finding.hint)
+def to_problem(finding: Finding, tree: Node) -> Problem:
+    """A finding at its place in the files."""
+    return _place(finding.path, tree).problem(finding.message, finding.hint)
 
 
-def place(path: Path, tree: Node) -> Origin:
+def _place(path: Path, tree: Node) -> Origin:
     """Where a finding's path is in the files: the value, the key of a whole object, or the argument of that meaning."""
-    node, taken = tree.follow(path)
-    if taken != path and path[0] == "queues":
+    if path[0] == "queues" and tree.follow(path)[1] != path:
         setting = ".".join(str(part) for part in path[2:])
         for argument in QUEUE_ARGUMENTS:
             spelled = (*path[:2], "arguments", argument.key)
             if argument.setting == setting and tree.follow(spelled)[1] == spelled:
                 return tree.place(spelled)
-    return node.key if node.key is not None and isinstance(node.content, dict) else node.origin
+    return tree.place(path)

@@ -86,6 +86,9 @@ class BrokerConfig(Section):
     driver: Literal["pika", "amqp"] = Field(default="pika", description="The AMQP library.")
     heartbeat: Duration = Field(default=15.0, description="Seconds between signs of life; 0 turns them off.")
     connect_timeout: Duration = Field(default=5.0, description="The longest wait for one connection.")
+    start_timeout: Duration = Field(
+        default=30.0, description="How long a worker tries to reach the broker when it starts, before it gives up."
+    )
     reconnect: ReconnectConfig = Field(default=ReconnectConfig(), description="Back-off between attempts.")
     tls: TlsConfig | None = Field(default=None, description="TLS options for amqps:// URLs.")
     mechanism: Literal["PLAIN", "EXTERNAL"] = Field(

@@ -75,8 +75,9 @@ class Node:
         return node, taken
 
     def place(self, path: Path) -> Origin:
-        """Where the value of this path is, or what holds it."""
-        return self.follow(path)[0].origin
+        """Where the value of this path is, or what holds it; a mapping is where its key is."""
+        node = self.follow(path)[0]
+        return node.key if node.key is not None and isinstance(node.content, dict) else node.origin
 
     def broken(self, prefix: Path = ()) -> Iterator[Path]:
         """The paths of broken values."""
@@ -89,15 +90,16 @@ class Node:
             for index, child in enumerate(self.content):
                 yield from child.broken((*prefix, index))
 
-    def places(self, prefix: Path = ()) -> Iterator[tuple[Path, Origin]]:
-        """Every path with its place."""
-        yield prefix, self.origin
-        if isinstance(self.content, dict):
+    def leaves(self, prefix: Path = ()) -> Iterator[tuple[Path, Origin]]:
+        """The path and the place of everything that has no children."""
+        if isinstance(self.content, dict) and self.content:
             for name, child in self.content.items():
-                yield from child.places((*prefix, name))
-        elif isinstance(self.content, list):
+                yield from child.leaves((*prefix, name))
+        elif isinstance(self.content, list) and self.content:
             for index, child in enumerate(self.content):
-                yield from child.places((*prefix, index))
+                yield from child.leaves((*prefix, index))
+        else:
+            yield prefix, self.origin
 
     def without(self, paths: "set[Path]", prefix: Path = ()) -> "Node":
         """The same tree without what is at these paths."""

@@ -154,7 +154,7 @@ class Router:
         exchange: str | None = None
         key: str | None = None
         is_template = False
-        why: list[str] = []
+        why: dict[str, list[str]] = {}
         for index, (options, title) in enumerate(levels):
             if options.queue is not None:
                 if options.exchange is not None or options.routing_key is not None:
@@ -166,11 +166,11 @@ class Router:
                 continue
             if exchange is None and options.exchange is not None:
                 exchange = options.exchange
-                why.append(f'exchange "{exchange}" by {title}')
+                why.setdefault(title, []).append(f'exchange "{exchange}"')
             if key is None and options.routing_key is not None:
                 key = options.routing_key
                 is_template = index == 1
-                why.append(f'key "{key}" by {title}')
+                why.setdefault(title, []).append(f'key "{key}"')
         if exchange is None and key is None:
             if self._default_queue is None:
                 raise NoRoute(f"no route takes {task}, and neither the call nor the task names a queue or an exchange")
@@ -181,11 +181,13 @@ class Router:
             if self._default_exchange is None:
                 raise NoRoute(f'there is a routing key "{key}" for {task}, but no exchange')
             exchange = self._default_exchange
-            why.append(f'exchange "{exchange}" by tasks.default_exchange')
+            why["tasks.default_exchange"] = [f'exchange "{exchange}"']
         if key is None:
             key, is_template = TASK_KEY, True
-            why.append("the task's name as key, because none is given")
-        return _Choice(exchange, key, ", ".join(why), is_template)
+            why["default, because none is given"] = [f'key "{key}"']
+        return _Choice(
+            exchange, key, ", ".join(f"{' and '.join(what)} by {who}" for who, what in why.items()), is_template
+        )
 
     def _check(self, exchange: str, key: str) -> None:
         if exchange == DEFAULT_EXCHANGE:

@@ -205,7 +205,7 @@ def declare_ops(
 
     `queues` limits it to what these queues need. `verify` asks passively whether exchanges and queues exist, and never
     for bindings, which AMQP cannot ask for. An object's own mode goes before `mode`; a binding is made where `mode` is
-    always, or where one of its ends is declared.
+    always, or where one of its ends is declared. Exclusive queues are left out unless `queues` names them.
     """
     part = topology if queues is None else topology.needed_by(queues)
     dead = topology.dead_letter_queues()
@@ -218,14 +218,20 @@ def declare_ops(
             declared.add((True, exchange.name))
         elif own == "verify":
             ops.append(DeclareExchange(name=exchange.name, type=exchange.type, passive=True))
+    # An exclusive queue belongs to the connection that declares it: only to one that is to use it.
+    skipped = {queue.name for queue in part.queues.values() if queue.exclusive and queue.name not in (queues or ())}
     for queue in sorted(part.queues.values(), key=lambda queue: queue.name not in dead):
         own = queue.declare or mode
+        if queue.name in skipped:
+            continue
         if own == "always":
             ops.append(queue.declaration(server))
             declared.add((False, queue.name))
         elif own == "verify":
             ops.append(DeclareQueue(name=queue.name, passive=True))
     for binding in part.bindings:
+        if not binding.to_exchange and binding.target in skipped:
+            continue
         end_declared = (True, binding.source) in declared or (binding.to_exchange, binding.target) in declared
         if mode == "always" or end_declared:
             ops.append(binding.declaration())
