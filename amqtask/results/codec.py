@@ -108,6 +108,15 @@ class ResultCodec:
         except RecursionError as error:
             raise Undecodable("the references of a result are nested too deeply") from error
 
+    def precedence_of(self, value: bytes) -> int:
+        """The precedence of a store's value; raises as `decode` does."""
+        if value.startswith(_FRAME):
+            number = value[len(_FRAME) : len(_FRAME) + 20].split(b" ", 1)[0]
+            if not number.isdigit():
+                raise MalformedMessage("a stored result begins with a line that is not understood")
+            return int(number)
+        return precedence(self.unpack(value))
+
     def unpack(self, value: bytes) -> TaskResult:
         """The report of a store's value; raises as `decode` does."""
         if not value.startswith(_FRAME):

@@ -5,11 +5,11 @@ Celery reads a key and then writes it; here a script does both, so that two writ
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import redis
-from redis.connection import ConnectionInterface
 from redis.exceptions import NoScriptError, RedisError
 
 from amqtask.errors import BackendFailed, MessageError
@@ -97,7 +97,7 @@ class RedisStore:
     def read(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         with _translated():
             values = self.client.mget([self.key(task_id) for task_id in task_ids])
-        return {task_id: value for task_id, value in zip(task_ids, values, strict=True) if value is not None}
+        return {task_id: value for task_id, value in zip(task_ids, values, strict=True) if isinstance(value, bytes)}
 
     def delete(self, task_id: str) -> None:
         with _translated():
@@ -109,8 +109,8 @@ class RedisStore:
 
     def read_group(self, group_id: str) -> bytes | None:
         with _translated():
-            value: bytes | None = self.client.get(self._group_key(group_id))
-            return value
+            value = self.client.get(self._group_key(group_id))
+        return value if isinstance(value, bytes) else None
 
     def delete_group(self, group_id: str) -> None:
         with _translated():
@@ -121,6 +121,16 @@ class RedisStore:
 
     def _group_key(self, group_id: str) -> str:
         return f"{self._prefix}{GROUP_KEY}{group_id}"
+
+
+class _Connection(Protocol):
+    """What is used of a connection of redis-py, whose own type has untyped methods."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def send_command(self, *arguments: str, check_health: bool) -> None: ...
+    def can_read(self, timeout: float) -> bool: ...
+    def read_response(self) -> object: ...
 
 
 class Subscriber:
@@ -135,7 +145,7 @@ class Subscriber:
         self._watchers = watchers
         self._setup = setup
         self._lock = threading.Lock()
-        self._connection: ConnectionInterface | None = None
+        self._connection: _Connection | None = None
         self._wanted: set[str] = set()
         self._wake = threading.Event()
         self._closed = False
@@ -180,7 +190,7 @@ class Subscriber:
                 if not self._wanted and not self._closed:
                     self._wake.wait()
                 continue
-            connection = self._store.client.connection_pool.make_connection()
+            connection: _Connection = self._store.client.connection_pool.make_connection()
             try:
                 connection.connect()
                 self._subscribe_all(connection)
@@ -201,14 +211,14 @@ class Subscriber:
         if not self._closed:
             self._wake.wait(seconds)
 
-    def _subscribe_all(self, connection: ConnectionInterface) -> None:
+    def _subscribe_all(self, connection: _Connection) -> None:
         with self._lock:
             keys = [self._store.key(task_id) for task_id in self._wanted]
             if keys:
                 connection.send_command("SUBSCRIBE", *keys, check_health=False)
             self._connection = connection
 
-    def _read(self, connection: ConnectionInterface) -> None:
+    def _read(self, connection: _Connection) -> None:
         asked = False
         fresh: list[str] = []
         while not self._closed:
