@@ -1,12 +1,10 @@
 """Compressed bodies, with an end to what a small message may unfold to.
 
 The content types are kombu's (`kombu/compression.py`), which call zlib's own format `application/x-gzip`; both zlib's
-and gzip's are read. zstd needs the package `zstandard`.
+and gzip's are read. zstd needs the package `zstandard`; some builds of Python lack bz2 or lzma.
 """
 
-import bz2
 import importlib.util
-import lzma
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,28 +32,28 @@ class Compressor:
     names: tuple[str, ...]
     compress: Callable[[bytes], bytes]
     decompress: Callable[[bytes, int], bytes]
-    package: str | None = None
+    module: str | None = None
 
-    def missing_package(self) -> str | None:
-        """The package that it needs and that is not installed."""
-        if self.package is None or importlib.util.find_spec(self.package) is not None:
+    def missing_module(self) -> str | None:
+        """The module that it needs and that is not installed."""
+        if self.module is None or importlib.util.find_spec(self.module) is not None:
             return None
-        return self.package
+        return self.module
 
 
 def find_compressor(name: str) -> Compressor:
     """The compressor of this name or content type.
 
     Raises:
-        ConfigError: there is none, or its package is not installed.
+        ConfigError: there is none, or its module is not installed.
     """
     compressor = _BY_NAME.get(name)
     if compressor is None:
         known = ", ".join(sorted(known for known in _BY_NAME if "/" not in known))
         raise ConfigError([Problem(message=f"unknown compression {name!r}", hint=f"known are {known}")])
-    missing = compressor.missing_package()
+    missing = compressor.missing_module()
     if missing is not None:
-        raise ConfigError([Problem(message=f"compression {name!r} needs the package {missing}")])
+        raise ConfigError([Problem(message=f"compression {name!r} needs the Python module {missing}")])
     return compressor
 
 
@@ -73,15 +71,15 @@ def decompress(body: bytes, content_type: str, max_size: int) -> bytes:
     """The body as it was; `content_type` may also be a name. No more than `max_size` bytes are ever made.
 
     Raises:
-        ContentRefused: the compression is unknown, or its package is not installed.
+        ContentRefused: the compression is unknown, or its module is not installed.
         Undecodable: the data are damaged or cut off, or hold more than `max_size` bytes.
     """
     compressor = _BY_NAME.get(content_type)
     if compressor is None:
         raise ContentRefused(f"compression {content_type!r:.100} is not known here")
-    missing = compressor.missing_package()
+    missing = compressor.missing_module()
     if missing is not None:
-        raise ContentRefused(f"compression {content_type!r} needs the package {missing}, which is not installed")
+        raise ContentRefused(f"compression {content_type!r} needs the Python module {missing}, which is not installed")
     try:
         plain = compressor.decompress(body, max_size)
     except Undecodable:
@@ -121,11 +119,27 @@ def _decompress_zlib(body: bytes, max_size: int) -> bytes:
     return _bounded(zlib.decompressobj(_ZLIB_OR_GZIP), body, max_size)
 
 
+def _compress_bz2(body: bytes) -> bytes:
+    import bz2
+
+    return bz2.compress(body)
+
+
 def _decompress_bz2(body: bytes, max_size: int) -> bytes:
+    import bz2
+
     return _bounded(bz2.BZ2Decompressor(), body, max_size)
 
 
+def _compress_lzma(body: bytes) -> bytes:
+    import lzma
+
+    return lzma.compress(body)
+
+
 def _decompress_lzma(body: bytes, max_size: int) -> bytes:
+    import lzma
+
     return _bounded(lzma.LZMADecompressor(memlimit=_LZMA_MEMORY), body, max_size)
 
 
@@ -155,21 +169,23 @@ COMPRESSORS = (
     Compressor(
         content_type="application/x-bz2",
         names=("bzip2", "bzip", "bz2"),
-        compress=bz2.compress,
+        compress=_compress_bz2,
         decompress=_decompress_bz2,
+        module="_bz2",
     ),
     Compressor(
         content_type="application/x-lzma",
         names=("lzma", "xz"),
-        compress=lzma.compress,
+        compress=_compress_lzma,
         decompress=_decompress_lzma,
+        module="_lzma",
     ),
     Compressor(
         content_type="application/zstd",
         names=("zstd", "zstandard"),
         compress=_compress_zstd,
         decompress=_decompress_zstd,
-        package="zstandard",
+        module="zstandard",
     ),
 )
 

@@ -112,9 +112,9 @@ def test_an_unknown_compression_is_a_mistake_here_and_refused_from_others() -> N
         decompress(b"", "application/x-brotli", 10)
 
 
-def test_a_compressor_knows_whether_its_package_is_here() -> None:
-    missing = Compressor(content_type="x/y", names=("y",), compress=bytes, decompress=lambda b, _: b, package="no_such")
+def test_a_compressor_knows_whether_its_module_is_here() -> None:
+    missing = Compressor(content_type="x/y", names=("y",), compress=bytes, decompress=lambda b, _: b, module="no_such")
 
-    assert missing.missing_package() == "no_such"
-    assert all(compressor.missing_package() is None for compressor in COMPRESSORS)
-    assert find_compressor("zstd").package == "zstandard"
+    assert missing.missing_module() == "no_such"
+    assert all(compressor.missing_module() is None for compressor in COMPRESSORS)
+    assert find_compressor("zstd").module == "zstandard"
