@@ -4,140 +4,34 @@ The descriptions are the JSON Schema's and `amqtask config show`'s.
 """
 
 import fnmatch
-import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from amqtask.config.objects import BindingConfig, Declare, ExchangeConfig, QueueConfig, QueueSettings, RouteConfig
+from amqtask.config.broker import BrokerConfig
+from amqtask.config.objects import BindingConfig, ExchangeConfig, QueueConfig, QueueSettings, RouteConfig
 from amqtask.config.section import SECRET, Section, wrong
 from amqtask.config.values import Duration, Rate, Size, Whole
-from amqtask.core.address import Address, Tls, parse_url
-from amqtask.errors import ConfigError, Problem
+from amqtask.core.finding import nearest
 
 Pool: TypeAlias = Literal["processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo"]
 Positive: TypeAlias = Annotated[Whole, Field(ge=1)]
 NotNegative: TypeAlias = Annotated[Whole, Field(ge=0)]
 
-DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
-EMBEDDED = "embedded:"
+SerializerName: TypeAlias = Literal["json", "msgpack", "yaml", "pickle", "raw"]
+Compression: TypeAlias = Literal["gzip", "zlib", "bz2", "bzip2", "lzma", "xz", "zstd"]
 
 
-class ReconnectConfig(Section):
-    """Back-off between attempts to connect: exponential, from `initial` to `max`."""
-
-    initial: Duration = Field(default=0.5, description="The first wait.")
-    max: Duration = Field(default=30.0, description="The longest wait.")
-    jitter: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="The share of each wait that is random, so that clients do not come back all at once."
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "ReconnectConfig":
-        if self.initial > self.max:
-            raise wrong("initial", "initial is longer than max")
-        return self
+def _content_name(name: str) -> str:
+    known = get_args(SerializerName)
+    if name not in known and "/" not in name:
+        raise ValueError(f"{name!r} is no serializer ({nearest(name, known)}) and no content type")
+    return name
 
 
-class TlsConfig(Section):
-    """TLS; a broker URL that begins with amqps:// turns it on."""
-
-    ca_file: str | None = Field(
-        default=None, description="PEM file of the authorities to trust; the system's by default."
-    )
-    cert_file: str | None = Field(default=None, description="PEM file of the client's certificate.")
-    key_file: str | None = Field(default=None, description="PEM file of the client's key.")
-    verify: bool = Field(default=True, description="Verify the server's certificate and name.")
-    server_name: str | None = Field(
-        default=None, description="The name to ask for and to verify; the URL's host by default."
-    )
-
-    @model_validator(mode="after")
-    def _key_needs_certificate(self) -> "TlsConfig":
-        if self.key_file is not None and self.cert_file is None:
-            raise wrong("key_file", "key_file without cert_file")
-        return self
-
-
-def _broker_url(url: str) -> str:
-    if not url.startswith(EMBEDDED):
-        parse_url(url)
-    return url
-
-
-BrokerUrl: TypeAlias = Annotated[str, AfterValidator(_broker_url), SECRET]
-
-
-class BrokerConfig(Section):
-    """The broker and how to reach it."""
-
-    url: BrokerUrl | None = Field(
-        default=None,
-        repr=False,
-        description=f"amqp://user:password@host:port/vhost; {DEFAULT_URL} where url and urls are absent.",
-    )
-    urls: Annotated[tuple[BrokerUrl, ...], Field(min_length=1)] | None = Field(
-        default=None, repr=False, description="Several URLs of one cluster, instead of url."
-    )
-    failover: Literal["order", "shuffle"] = Field(default="order", description="In which order the URLs are tried.")
-    driver: Literal["pika", "amqp"] = Field(default="pika", description="The AMQP library.")
-    heartbeat: Duration = Field(default=15.0, description="Seconds between signs of life; 0 turns them off.")
-    connect_timeout: Duration = Field(default=5.0, description="The longest wait for one connection.")
-    start_timeout: Duration = Field(
-        default=30.0, description="How long a worker tries to reach the broker when it starts, before it gives up."
-    )
-    reconnect: ReconnectConfig = Field(default=ReconnectConfig(), description="Back-off between attempts.")
-    tls: TlsConfig | None = Field(default=None, description="TLS options for amqps:// URLs.")
-    mechanism: Literal["PLAIN", "EXTERNAL"] = Field(
-        default="PLAIN", description="PLAIN: user and password; EXTERNAL: the client certificate."
-    )
-    declare: Declare = Field(
-        default="always",
-        description="What is done on connect: always declare, verify that all is there, or never look.",
-    )
-    management: Annotated[str, SECRET] | None = Field(
-        default=None, repr=False, description="URL of the management API, with user and password."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "BrokerConfig":
-        if self.url is not None and self.urls is not None:
-            raise wrong("urls", "write url or urls, not both")
-        secure = any(url.startswith("amqps:") for url in self._given())
-        if self.tls is not None and not secure:
-            raise wrong("tls", "tls options, but no URL begins with amqps://")
-        if self.mechanism == "EXTERNAL" and not (secure and self.tls is not None and self.tls.cert_file):
-            raise wrong("mechanism", "mechanism EXTERNAL needs an amqps:// URL and tls.cert_file")
-        return self
-
-    def _given(self) -> tuple[str, ...]:
-        return self.urls or (self.url or DEFAULT_URL,)
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the broker is to run inside amqtask: the reserved URL `embedded:`."""
-        return any(url.startswith(EMBEDDED) for url in self._given())
-
-    def addresses(self) -> tuple[Address, ...]:
-        """The brokers in the order in which they are written.
-
-        Raises:
-            ConfigError: the URL is `embedded:`, which no network address stands for.
-        """
-        if self.embedded:
-            raise ConfigError([Problem(message="broker.url: an embedded broker has no address")])
-        return tuple(self._address(url) for url in self._given())
-
-    def _address(self, url: str) -> Address:
-        address = parse_url(url)
-        tls = address.tls
-        if tls is not None and self.tls is not None:
-            tls = Tls(**self.tls.model_dump())
-        # AMQP counts heartbeats in whole seconds; rounding a short one down would turn it off.
-        return replace(address, heartbeat=math.ceil(self.heartbeat), mechanism=self.mechanism, tls=tls)
+ContentName: TypeAlias = Annotated[str, AfterValidator(_content_name)]
 
 
 class DefaultExchange(Section):
@@ -167,14 +61,14 @@ class PublishConfig(Section):
     )
     window: Positive = Field(default=1000, description="The most messages that wait for their confirm.")
     max_message_size: Size = Field(default=16 * 1024**2, description="The largest body; RabbitMQ 4 takes 16 MiB.")
-    serializer: str = Field(default="json", description="json, msgpack, yaml or pickle.")
-    compression: str | None = Field(default=None, description="gzip, bz2 or zstd.")
+    serializer: SerializerName = Field(default="json", description="How arguments are encoded.")
+    compression: Compression | None = Field(default=None, description="How bodies are compressed.")
 
 
 class ContentConfig(Section):
     """Which messages a worker decodes."""
 
-    accept: tuple[str, ...] = Field(
+    accept: tuple[ContentName, ...] = Field(
         default=("json",), description="Serializers that are decoded; all others are refused."
     )
     max_decompressed_size: Size = Field(default=64 * 1024**2, description="The largest body after decompression.")
@@ -258,7 +152,9 @@ class WorkerConfig(Section):
 class TaskSettings(Section):
     """Settings that can be given to tasks by name; what is not written is left as the task has it."""
 
-    serializer: str | None = Field(default=None, description="How arguments are encoded; publish.serializer otherwise.")
+    serializer: SerializerName | None = Field(
+        default=None, description="How arguments are encoded; publish.serializer otherwise."
+    )
     max_retries: NotNegative | None = Field(
         default=None, description="How often retry() tries again; null is for ever."
     )
@@ -278,7 +174,9 @@ class TasksConfig(Section):
     default_exchange: str | None = Field(
         default=None, description="The exchange for calls that give a routing key only."
     )
-    serializer: str | None = Field(default=None, description="How arguments are encoded; publish.serializer otherwise.")
+    serializer: SerializerName | None = Field(
+        default=None, description="How arguments are encoded; publish.serializer otherwise."
+    )
     max_retries: NotNegative | None = Field(default=3, description="How often retry() tries again; null is for ever.")
     default_retry_delay: Duration = Field(default=180.0, description="The wait before a retry that names none.")
     ignore_result: bool = Field(default=False, description="Results are not kept.")
@@ -303,7 +201,7 @@ class ResultsConfig(Section):
     backend: str = Field(default="rpc", description="rpc, redis, sql, null, …")
     url: Annotated[str, SECRET] | None = Field(default=None, repr=False, description="The store's URL.")
     expires: Duration | None = Field(default=86400.0, description="How long results are kept; null is for ever.")
-    serializer: str = Field(default="json", description="How results are encoded.")
+    serializer: SerializerName = Field(default="json", description="How results are encoded.")
     persistent: bool = Field(default=False, description="rpc: results survive a restart of the broker.")
 
 

@@ -9,6 +9,7 @@ from pydantic_core import CoreSchema
 
 from amqtask.config.section import Section, wrong
 from amqtask.config.values import Count, Duration, Size, Whole
+from amqtask.core.queue_arguments import QUEUE_ARGUMENTS
 
 Declare: TypeAlias = Literal["always", "verify", "never"]
 Arguments: TypeAlias = dict[str, JsonValue]
@@ -211,6 +212,14 @@ class QueueConfig(QueueSettings):
     declare: Declare | None = Field(
         default=None, description="always, verify or never, for this queue; broker.declare otherwise."
     )
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> "QueueConfig":
+        for argument in QUEUE_ARGUMENTS:
+            section = argument.setting.partition(".")[0]
+            if argument.key in self.arguments and getattr(self, section) is not None:
+                raise wrong("arguments", f"{argument.key} is also given as {section}")
+        return self
 
 
 class RouteConfig(Section):
