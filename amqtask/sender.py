@@ -95,6 +95,27 @@ class Sender:
             context.children.append(message.id)
         return AsyncResult(message.id, access, name=options.name, ignored=message.ignore_result)
 
+    def prepare(
+        self,
+        options: TaskOptions,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        call: CallOptions,
+        *,
+        timeout: float,
+    ) -> Ticket:
+        """A ticket for one call, not sent: for what follows a task in the worker."""
+        _, settings, task_way = self._settings(options)
+        routing = self._router.resolve(
+            options.name,
+            args,
+            kwargs,
+            task_options=task_way,
+            call_options=_way(call) if call else NO_OPTIONS,
+            headers=call.get("headers"),
+        )
+        return self.ticket(self.message(options, settings, args, kwargs, call), routing, settings, call, timeout)
+
     def message(
         self,
         options: TaskOptions,

@@ -9,7 +9,7 @@ import collections
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from amqtask.core.declare import Arguments, DeclareOp
+from amqtask.core.declare import Arguments, DeclareOp, DeclareQueue
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.window import Window
 from amqtask.drivers.base import Channel, Connection, QuietSink
@@ -56,6 +56,7 @@ class Consumer(QuietSink):
         on_void: Callable[[int], None] = lambda generation: None,
         ack_batch: int = 50,
         ack_delay: float = 0.05,
+        slots: int = 1,
     ) -> None:
         """`receive` takes each delivery with its queue; `on_void` hears that a generation's deliveries are void.
 
@@ -70,6 +71,7 @@ class Consumer(QuietSink):
         self._on_void = on_void
         self._ack_batch = ack_batch
         self._ack_delay = ack_delay
+        self._slots = slots
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._generation = 0
@@ -77,7 +79,6 @@ class Consumer(QuietSink):
         self._verdicts: collections.deque[tuple[Delivery, Verdict]] = collections.deque()
         self._tags: dict[str, str] = {}
         self._missing: dict[str, float] = {}
-        self._flush_due = NEVER
         self._stopping = False
 
     @property
@@ -157,7 +158,8 @@ class Consumer(QuietSink):
         if self._window.pending:
             for tag, multiple in self._window.flush():
                 channel.settle(tag, Verdict.ACK, multiple=multiple)
-        due = now + self._ack_delay if len(self._window) > len(self._tags) else NEVER
+        # Whoever settles the last of what waits wakes this thread; before that, acknowledgements are looked for.
+        due = now + self._ack_delay if len(self._window) > self._slots else NEVER
         if self._missing:
             due = min(due, self._resubscribe(now))
         return due
@@ -218,18 +220,15 @@ class Consumer(QuietSink):
         try:
             for op in self._recover(queue):
                 probe.declare(op)
-            channel = self._channel
-            if channel is None:
-                return
-            probe.qos(subscription.prefetch)
-            tag = probe.consume(queue, no_ack=False, exclusive=False, arguments=subscription.arguments)
-            probe.cancel(tag)
+            probe.declare(DeclareQueue(name=queue, passive=True))
             probe.close()
         except ChannelClosed as error:
             logger.error("cannot consume %r again: %s", queue, error, extra=event("resubscribe-failed", queue=queue))
             self._missing[queue] = now + 30 * RESUBSCRIBE_DELAY
             return
-        self._subscribe(channel, subscription)
+        if self._channel is None:
+            return
+        self._subscribe(self._channel, subscription)
         logger.info("consuming %r again", queue, extra=event("resubscribed", queue=queue))
 
     def _take_verdicts(self, channel: Channel) -> None:

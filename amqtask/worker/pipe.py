@@ -67,9 +67,9 @@ class Pipe:
         if not alive:
             yield None
 
-    def take_descriptors(self) -> list[int]:
-        """The file descriptors that came with the notes so far."""
-        taken, self._descriptors = self._descriptors, []
+    def take_descriptors(self, count: int) -> list[int]:
+        """The file descriptors that came with the oldest note whose are not taken yet."""
+        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return taken
 
     def close(self) -> None:

@@ -66,6 +66,7 @@ class Plan:
     driver: str
     prefetch: str
     shutdown_timeout: float
+    start_timeout: float
     restart_initial: float
     restart_max: float
     restart_budget: int

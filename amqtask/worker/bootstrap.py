@@ -1,0 +1,25 @@
+"""The first thing that a worker's process runs: patch, if the pool needs it, before anything else is imported.
+
+Run as a script by its path, not as a module: importing the package would come before the patch.
+"""
+
+import sys
+
+
+def main(descriptor: str, patch: str) -> int:
+    """`descriptor` is the number of the pipe's socket; `patch` is "gevent", "eventlet" or empty."""
+    if patch == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+    elif patch == "eventlet":
+        import eventlet
+
+        eventlet.monkey_patch()
+    from amqtask.worker.child import main as run
+
+    return run(int(descriptor))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

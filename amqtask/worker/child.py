@@ -1,0 +1,234 @@
+"""A worker's process: it loads the app, says hello, and then runs a node itself or forks processes that do."""
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import threading
+from types import FrameType
+
+from amqtask.app import App
+from amqtask.errors import AmqtaskError, BrokerError, ChannelClosed, ConnectionFailed
+from amqtask.executors import load_executor
+from amqtask.exits import exit_code
+from amqtask.log import event, get_logger, set_up
+from amqtask.publisher import HOPELESS
+from amqtask.session import explain as explain_broker
+from amqtask.worker.board import Board
+from amqtask.worker.consumer import Subscription
+from amqtask.worker.node import Listener, Node, NodeOptions
+from amqtask.worker.pipe import Note, Pipe
+from amqtask.worker.plan import Order, Plan
+from amqtask.worker.prepare import explain, prefetch_of, prepare
+
+logger = get_logger("worker")
+
+CLOSING_TIME = 10.0
+"""Seconds for the last confirms and acknowledgements of a process that stops."""
+
+
+def main(descriptor: int) -> int:
+    """Run a process whose pipe is this socket; its exit code."""
+    pipe = Pipe(socket.socket(fileno=descriptor))
+    note = pipe.receive()
+    if note is None:
+        return 1
+    try:
+        order = Order.from_json(note["order"])
+        app, plan = prepare(order)
+    except AmqtaskError as error:
+        text, code = explain(error)
+        pipe.send({"is": "failed", "text": text, "exit": code})
+        return code
+    pipe.send({"is": "hello", "plan": plan.to_json()})
+    while (note := pipe.receive()) is not None:
+        if note["do"] == "run":
+            return Child(app, plan, pipe, note, Board(pipe.take_descriptors(1)[0], plan.slots)).run()
+        if note["do"] == "serve":
+            return Zygote(app, plan, pipe).serve()
+    return 0
+
+
+class Zygote:
+    """A process that has imported the app and forks others: they start fast and share its memory."""
+
+    def __init__(self, app: App, plan: Plan, pipe: Pipe) -> None:
+        self._app = app
+        self._plan = plan
+        self._pipe = pipe
+
+    def serve(self) -> int:
+        """Fork when asked to, and report whoever ends, until the supervisor is gone."""
+        quiet_signals()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(reader, False)
+        signal.set_wakeup_fd(writer)
+        signal.signal(signal.SIGCHLD, _nothing)
+        # What is there now is never collected, so that collections in the children do not copy its pages.
+        gc.collect()
+        gc.freeze()
+        while True:
+            readable, _, _ = select.select([self._pipe.fileno(), reader], [], [])
+            if reader in readable:
+                os.read(reader, 4096)
+                self._reap()
+            if self._pipe.fileno() not in readable:
+                continue
+            for note in self._pipe.ready():
+                if note is None:
+                    return 0
+                if note["do"] == "fork" and self._fork(note, (reader, writer)):
+                    return self._forked(note)
+
+    def _fork(self, note: Note, mine: tuple[int, int]) -> bool:
+        """Fork; True in the new process."""
+        self._descriptors = self._pipe.take_descriptors(2)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for descriptor in mine:
+                os.close(descriptor)
+            self._pipe.close()
+            return True
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._pipe.send({"is": "forked", "index": note["index"], "pid": pid})
+        return False
+
+    def _forked(self, note: Note) -> int:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        pipe_descriptor, board_descriptor = self._descriptors
+        pipe = Pipe(socket.socket(fileno=pipe_descriptor))
+        return Child(self._app, self._plan, pipe, note, Board(board_descriptor, self._plan.slots)).run()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._pipe.send({"is": "exited", "pid": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+class Child:
+    """A process that executes: a node, and the thread that listens to the supervisor."""
+
+    def __init__(self, app: App, plan: Plan, pipe: Pipe, note: Note, board: Board) -> None:
+        self._app = app
+        self._plan = plan
+        self._pipe = pipe
+        self._board = board
+        worker = app.config.worker
+        prefetch = prefetch_of(plan.prefetch, worker.prefetch_multiplier, plan.slots)
+        self._options = NodeOptions(
+            name=plan.node,
+            subscriptions=tuple(Subscription(queue=queue, prefetch=prefetch) for queue in plan.queues),
+            max_crashes=worker.max_crashes,
+            max_tasks=plan.max_tasks,
+            ack_batch=worker.ack_batch,
+            ack_delay=worker.ack_delay,
+            crashes=note.get("crashes", {}),
+        )
+        self._exit = 0
+
+    def run(self) -> int:
+        """Run the node until the supervisor says stop, or is gone."""
+        quiet_signals()
+        set_up(self._plan.log_level, self._plan.log_format)
+        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+        executor = load_executor(self._plan.pool)(self._plan.slots)
+        listener = Listener(
+            ready=lambda: self._tell({"is": "ready"}),
+            connect_failed=self._connect_failed,
+            worn_out=lambda: self._tell({"is": "worn"}),
+            doomed=self._die,
+        )
+        self._executor = executor
+        self._node = Node(self._app, self._options, executor, self._board, listener)
+        link = threading.Thread(target=self._listen, name="amqtask-link", daemon=True)
+        self._node.start()
+        link.start()
+        executor.run()
+        self._node.close(CLOSING_TIME)
+        self._app.close(CLOSING_TIME)
+        self._tell({"is": "bye"})
+        return self._exit
+
+    def _listen(self) -> None:
+        while (note := self._pipe.receive()) is not None:
+            try:
+                if self._obey(note):
+                    return
+            except Exception:
+                # One bad note must not leave a process that nobody can stop.
+                logger.exception("cannot do what the supervisor said: %r", note, extra=event("note-failed"))
+        # The supervisor is gone; nobody would restart or stop this process.
+        logger.error("the supervisor is gone; stopping", extra=event("supervisor-gone"))
+        self._stop(self._plan.shutdown_timeout)
+
+    def _obey(self, note: Note) -> bool:
+        """Do what a note says; True if it was the last."""
+        match note["do"]:
+            case "stop":
+                self._stop(note["timeout"])
+                return True
+            case "crashed":
+                self._node.note_crashes(note["crashes"])
+            case unknown:
+                raise ValueError(f"unknown note {unknown!r}")
+        return False
+
+    def _stop(self, timeout: float) -> None:
+        self._node.drain()
+        if not self._node.wait_drained(timeout):
+            unfinished = self._node.give_up()
+            logger.warning(
+                "%d tasks are not done after %g s; they go back to their queues",
+                unfinished,
+                timeout,
+                extra=event("given-up"),
+            )
+            self._node.close(CLOSING_TIME)
+            self._tell({"is": "bye"})
+            # User code still runs on the main thread; nothing but the end of the process stops it.
+            os._exit(0)
+        self._executor.stop()
+
+    def _connect_failed(self, error: BrokerError, tries: int) -> None:
+        address = self._node.session.address
+        hopeless = isinstance(error, (*HOPELESS, ChannelClosed))
+        unreachable = isinstance(error, ConnectionFailed) and not hopeless
+        self._tell(
+            {
+                "is": "connect-failed",
+                "text": explain_broker(error, address),
+                "hopeless": hopeless,
+                "unreachable": unreachable,
+                "exit": exit_code(error),
+            }
+        )
+
+    def _die(self) -> None:
+        self._tell({"is": "doomed"})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _tell(self, note: Note) -> None:
+        self._pipe.send(note)
+
+
+def quiet_signals() -> None:
+    """The terminal and systemd signal the whole group; what to do about it is the supervisor's word alone.
+
+    Handlers that do nothing, not SIG_IGN: programs that tasks start would inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, _nothing)
+
+
+def _nothing(signum: int, frame: FrameType | None) -> None:
+    """Leave it to the supervisor."""

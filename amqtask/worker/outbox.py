@@ -1,0 +1,145 @@
+"""Outbox: the messages that a worker sends for the tasks that it ran: next attempts, what follows, dead letters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from amqtask.clock import Clock
+from amqtask.core.body import TaskBody
+from amqtask.core.deadletter import dead_envelope
+from amqtask.core.message import Delivery
+from amqtask.core.outcome import RetryWanted
+from amqtask.core.protocol import republish_envelope, to_envelope, to_message
+from amqtask.core.request import Request
+from amqtask.core.settlement import Death, Republish
+from amqtask.core.signature import Signature
+from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
+from amqtask.publisher import Publisher, Ticket
+from amqtask.registry import Registry
+from amqtask.sender import Sender
+from amqtask.task import CallOptions, TaskOptions
+from amqtask.worker.execution import Execution
+
+EFFECT_TIMEOUT = 30.0
+"""Seconds that an effect's message may take to be confirmed before it counts as failed and is tried again."""
+
+_ROUTING = ("queue", "exchange", "routing_key")
+
+
+class Outbox:
+    """Makes tickets; `amqtask.worker.finish` sends them. Safe from any thread."""
+
+    def __init__(
+        self, *, node: str, clock: Clock, sender: Sender, publisher: Publisher, topology: Topology, tasks: Registry
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._sender = sender
+        self._publisher = publisher
+        self._topology = topology
+        self._tasks = tasks
+
+    def send(self, ticket: Ticket) -> None:
+        """Send, not waiting."""
+        self._publisher.send(ticket)
+
+    def again(self, request: Request, body: TaskBody | None, queue: str, effect: Republish) -> Ticket:
+        """The message once more, to the queue that it came from: its first route may lead to other queues as well."""
+        retry = effect.retry
+        if retry is None:
+            envelope = republish_envelope(request, eta=effect.eta, now=self._clock.time())
+            return self._sender.route(
+                envelope, DEFAULT_EXCHANGE, queue, eta=effect.eta, timeout=EFFECT_TIMEOUT, what=request.task
+            )
+        now = self._clock.time()
+        eta = datetime.fromtimestamp(now, UTC) + timedelta(seconds=retry.countdown)
+        options = cast(CallOptions, retry.options)
+        changed = retry.args is not None or retry.kwargs is not None or bool(retry.options)
+        if not changed or body is None:
+            envelope = republish_envelope(request, eta=eta, now=now, retries=retry.retries)
+            return self._sender.route(
+                envelope, DEFAULT_EXCHANGE, queue, eta=eta, timeout=EFFECT_TIMEOUT, what=request.task
+            )
+        return self._changed(request, body, queue, retry, eta, options)
+
+    def follow(self, execution: Execution, value: object) -> Sequence[Ticket]:
+        """The callbacks with the result, and the next step of the chain."""
+        body = execution.body
+        assert body is not None, "it was executed"
+        tickets = [self._call(execution, Signature.from_json(callback), value) for callback in body.callbacks]
+        if body.chain:
+            step = Signature.from_json(body.chain[-1])
+            tickets.append(self._call(execution, step, value, chain=body.chain[:-1], chord=body.chord))
+        return tickets
+
+    def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:
+        """The errbacks, each called with the id of the task that failed, as Celery calls those of other processes."""
+        body = execution.body
+        if body is None:
+            return ()
+        return [self._call(execution, Signature.from_json(errback), execution.id) for errback in body.errbacks]
+
+    def dead_letter(self, delivery: Delivery, queue: str, death: Death) -> Ticket | None:
+        """A copy for where the queue's dead letters go; None where the configuration does not say."""
+        known = self._topology.queues.get(queue)
+        place = known.dead_letter if known is not None else None
+        if place is None:
+            return None
+        now = self._clock.time()
+        envelope = dead_envelope(delivery, death, queue=queue, node=self._node, now=datetime.fromtimestamp(now, UTC))
+        key = delivery.routing_key if place.routing_key is None else place.routing_key
+        deadline = self._clock.monotonic() + EFFECT_TIMEOUT
+        return Ticket(envelope, place.exchange, key, deadline=deadline)
+
+    def _changed(
+        self, request: Request, body: TaskBody, queue: str, retry: RetryWanted, eta: datetime, options: CallOptions
+    ) -> Ticket:
+        message = replace(
+            to_message(request, body),
+            retries=retry.retries,
+            eta=eta,
+            args=body.args if retry.args is None else retry.args,
+            kwargs=body.kwargs if retry.kwargs is None else retry.kwargs,
+        )
+        if "headers" in options:
+            message = replace(message, headers={**message.headers, **options["headers"]})
+        for name in ("time_limit", "soft_time_limit"):
+            if name in options:
+                message = replace(message, **cast(Any, {name: options[name]}))
+        envelope = to_envelope(
+            message,
+            serializer=options.get("serializer", "json"),
+            compression=options.get("compression", request.compression),
+            priority=options.get("priority", request.priority),
+            now=self._clock.time(),
+        )
+        exchange, key = DEFAULT_EXCHANGE, options.get("queue", queue)
+        if "exchange" in options or "routing_key" in options:
+            exchange = options.get("exchange", request.delivery.exchange)
+            key = options.get("routing_key", request.delivery.routing_key)
+        return self._sender.route(envelope, exchange, key, eta=eta, timeout=EFFECT_TIMEOUT, what=request.task)
+
+    def _call(
+        self,
+        execution: Execution,
+        signature: Signature,
+        value: object,
+        *,
+        chain: Sequence[Mapping[str, object]] = (),
+        chord: Mapping[str, object] | None = None,
+    ) -> Ticket:
+        request = execution.request
+        complete = signature.clone(args=(value,))
+        task = self._tasks.find(signature.task)
+        options = task.options if task is not None else TaskOptions(name=signature.task)
+        call: CallOptions = {
+            "root_id": request.root_id,
+            "parent_id": request.id,
+            **cast(CallOptions, dict(complete.options)),
+        }
+        if chain:
+            call["chain"] = chain
+        if chord is not None:
+            call["chord"] = chord
+        return self._sender.prepare(options, complete.args, complete.kwargs, call, timeout=EFFECT_TIMEOUT)

@@ -1,0 +1,141 @@
+"""Preparing: the app imported, the configuration read, the order and both made into a plan."""
+
+import os
+import socket
+import threading
+import traceback
+from typing import Any
+
+from amqtask.app import App
+from amqtask.config.model import Config
+from amqtask.core.topology import Topology
+from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, Problem, UnknownQueue
+from amqtask.exits import exit_code
+from amqtask.imports import find_app
+from amqtask.worker.plan import Order, Plan
+
+MULTIPLYING = ("threads", "asyncio", "gevent", "eventlet")
+DEFAULT_SLOTS = {"threads": 8, "asyncio": 100, "gevent": 100, "eventlet": 100}
+
+
+def prepare(order: Order) -> tuple[App, Plan]:
+    """Import the app and work out what the node is going to be.
+
+    Raises:
+        AppNotFound, AppImportFailed, ConfigError, UnknownQueue: as they say.
+    """
+    app = find_app(order.app, os.path.abspath(order.working_folder))
+    app.configure(order.config, _overrides(order))
+    config = app.config
+    app.load_tasks(order.include)
+    return app, make_plan(app, config, order)
+
+
+def make_plan(app: App, config: Config, order: Order) -> Plan:
+    """The plan of a node of this app."""
+    worker = config.worker
+    pool = "processes" if worker.pool == "prefork" else worker.pool
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if pool in MULTIPLYING:
+        processes = worker.processes or 1
+        slots = worker.concurrency or DEFAULT_SLOTS[pool]
+    elif pool == "solo":
+        processes, slots = 1, 1
+    else:
+        processes, slots = worker.concurrency or worker.processes or cores, 1
+    queues = choose_queues(app.topology, order, worker.queues)
+    addresses = config.broker.addresses()
+    return Plan(
+        app_name=app.name,
+        node=order.name or f"{app.name}@{socket.gethostname()}",
+        pool=pool,
+        processes=processes,
+        slots=slots,
+        queues=queues,
+        tasks=tuple(sorted(app.tasks)),
+        broker=" ".join(str(address) for address in addresses),
+        driver=config.broker.driver,
+        prefetch=str(worker.prefetch),
+        shutdown_timeout=worker.shutdown_timeout,
+        start_timeout=config.broker.start_timeout,
+        restart_initial=worker.restart.initial,
+        restart_max=worker.restart.max,
+        restart_budget=worker.restart.budget,
+        restart_window=worker.restart.window,
+        log_level=config.log.level,
+        log_format=config.log.format,
+        max_memory=worker.max_memory_per_child,
+        max_tasks=worker.max_tasks_per_child,
+        warnings=tuple(_warnings(app, pool, slots)),
+        autoscale=None if worker.autoscale is None else (worker.autoscale.min, worker.autoscale.max),
+    )
+
+
+def choose_queues(topology: Topology, order: Order, configured: tuple[str, ...]) -> tuple[str, ...]:
+    """The queues to consume: those of -Q, else of the configuration, else all work queues; without the excluded ones.
+
+    Raises:
+        UnknownQueue: the configuration declares no such queue; the message lists those that it does.
+        ConfigError: there is nothing to consume.
+    """
+    wanted = tuple(name.partition(":")[0] for name in order.queues) or configured or topology.work_queues()
+    if not order.create_missing_queues:
+        for name in wanted:
+            if name not in topology.queues:
+                known = ", ".join(topology.queues) or "none"
+                raise UnknownQueue(
+                    f"no queue {name!r} is declared; the configuration has: {known}"
+                    " (declare it under `queues:`, or give --create-missing-queues)"
+                )
+    chosen = tuple(name for name in dict.fromkeys(wanted) if name not in order.exclude)
+    if not chosen:
+        raise ConfigError(
+            [Problem(message="there is no queue to consume", hint="declare one under `queues:`, or give -Q")]
+        )
+    return chosen
+
+
+def prefetch_of(setting: str, multiplier: float, slots: int) -> int:
+    """Deliveries that a consumer may hold unacknowledged."""
+    if setting != "auto":
+        return max(1, int(setting))
+    return max(1, min(2000, int(multiplier * slots)))
+
+
+def _overrides(order: Order) -> list[str]:
+    """Options of the command line as settings, so that they are checked like these."""
+    given: list[tuple[str, Any]] = [
+        ("worker.pool", order.pool),
+        ("worker.concurrency", order.concurrency),
+        ("worker.processes", order.processes),
+        ("worker.prefetch", order.prefetch),
+        ("worker.max_tasks_per_child", order.max_tasks_per_child),
+        ("worker.time_limit", order.time_limit),
+        ("worker.soft_time_limit", order.soft_time_limit),
+        ("log.level", order.log_level),
+        ("log.format", order.log_format),
+    ]
+    return [f"{name}={value}" for name, value in given if value is not None] + list(order.overrides)
+
+
+def _warnings(app: App, pool: str, slots: int) -> list[str]:
+    found = [str(problem) for problem in app.loaded_config.warnings]
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others and pool == "processes":
+        found.append(
+            f"importing the app started threads ({', '.join(others)}); they do not exist in the processes that execute."
+            " Start them in a task or in a worker hook"
+        )
+    if not app.tasks:
+        found.append("no task is registered: every message will be refused. Are the modules imported (`imports:`)?")
+    if slots > 1000 and pool == "threads":
+        found.append(f"{slots} threads in one process share one interpreter lock; consider --processes")
+    return found
+
+
+def explain(error: AmqtaskError) -> tuple[str, int]:
+    """The text and the exit code with which a worker that cannot start ends."""
+    text = str(error)
+    if isinstance(error, AppImportFailed) and error.__cause__ is not None:
+        text += "\n" + "".join(traceback.format_exception(error.__cause__)).rstrip()
+    return text, exit_code(error)

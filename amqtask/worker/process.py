@@ -1,0 +1,85 @@
+"""Process: the supervisor's end of one worker process, however it was started."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from amqtask.worker.board import Board, Running
+from amqtask.worker.pipe import Note, Pipe
+from amqtask.worker.plan import Order
+
+BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
+
+
+def launch(order: Order) -> "tuple[subprocess.Popen[bytes], Pipe]":
+    """Start a fresh interpreter that loads the app and says hello over the pipe."""
+    pipe, theirs = Pipe.pair()
+    descriptor = theirs.fileno()
+    environment = dict(os.environ)
+    # The script's own folder must not be on the path, and this very package must be found wherever it is.
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        [sys.executable, "-P", BOOTSTRAP, str(descriptor), order.patch],
+        pass_fds=[descriptor],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+    pipe.send({"do": "load", "order": order.to_json()})
+    return process, pipe
+
+
+class Process:
+    """A process that executes, as its supervisor sees it."""
+
+    def __init__(self, index: int, pipe: Pipe, board: Board, popen: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.index = index
+        self.pipe = pipe
+        self.board = board
+        self.popen = popen
+        self.pid = popen.pid if popen is not None else 0
+        """0 until the zygote has said it."""
+        self.started = 0.0
+        self.ready = False
+        self.stopping = False
+        self.doomed = False
+        """It said that it is going to be ended on purpose: by a hard limit."""
+        self.pending: Note = {}
+        """What a fresh process is told once it said hello."""
+        self.replaces: Process | None = None
+        self.exit_status: int | None = None
+
+    def send(self, note: Note, *descriptors: int) -> bool:
+        """Send it a note, with file descriptors where it needs some; False when it is gone."""
+        return self.pipe.send(note, descriptors)
+
+    def stop(self, timeout: float) -> None:
+        """Have it finish what runs, for so many seconds, and end."""
+        self.stopping = True
+        self.send({"do": "stop", "timeout": timeout})
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal, if it is still there."""
+        if self.pid and self.exit_status is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+    def running(self) -> list[Running]:
+        """What it executes now, or executed when it died."""
+        return self.board.running()
+
+    def close(self) -> None:
+        """Let go of its pipe and board."""
+        self.pipe.close()
+        self.board.close()
+
+
+def run_note(index: int, crashes: Mapping[str, int]) -> Note:
+    """What a process is told when it is to run a node."""
+    return {"index": index, "crashes": dict(crashes)}

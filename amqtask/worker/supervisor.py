@@ -1,0 +1,417 @@
+"""Supervisor: starts, watches, replaces and stops the processes of a node. No user code, and no talk to a broker.
+
+Signals are put into a queue; one loop acts on them, on what the processes say, and on what is due.
+"""
+
+import collections
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from amqtask.core.backoff import Backoff
+from amqtask.exits import FAILED, OK, SOFTWARE, UNAVAILABLE
+from amqtask.log import event, get_logger, set_up
+from amqtask.worker.board import Board
+from amqtask.worker.pipe import Note, Pipe
+from amqtask.worker.plan import Order, Plan
+from amqtask.worker.process import Process, launch, run_note
+
+logger = get_logger("worker")
+
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+)
+
+MOST_CRASHES_REMEMBERED = 10_000
+KILL_AFTER = 5.0
+"""Seconds after its own deadline that a process which does not end is killed."""
+
+
+class Front(Protocol):
+    """Who shows the program to people: the command line."""
+
+    def banner(self, plan: Plan, pid: int) -> None:
+        """The node is about to start its processes."""
+        ...
+
+    def ready(self, plan: Plan) -> None:
+        """All processes consume."""
+        ...
+
+    def failed(self, text: str) -> None:
+        """The worker cannot start, or not go on."""
+        ...
+
+
+class Supervisor:
+    """One node's processes. `run` is the program; `plan` is there once the app was loaded."""
+
+    def __init__(self, order: Order, front: Front) -> None:
+        self._order = order
+        self._front = front
+        self._selector = selectors.DefaultSelector()
+        self._signals: collections.deque[int] = collections.deque()
+        self._processes: dict[int, Process] = {}
+        self._leaving: list[Process] = []
+        self._crashes: collections.OrderedDict[str, int] = collections.OrderedDict()
+        self._deaths: collections.deque[float] = collections.deque()
+        self._restarts: list[tuple[float, int]] = []
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._zygote_pipe: Pipe | None = None
+        self._unreachable = ""
+        self._unreachable_exit = UNAVAILABLE
+        self._was_ready = False
+        self._stopping = False
+        self._kill_due: float | None = None
+        self._started = 0.0
+        self._exit = OK
+        self._notes: dict[str, Callable[[Process, Note], None]] = {
+            "ready": self._on_ready,
+            "connect-failed": self._on_connect_failed,
+            "worn": self._on_worn,
+            "doomed": self._on_doomed,
+            "bye": lambda process, note: None,
+        }
+        self.plan: Plan | None = None
+
+    def run(self) -> int:
+        """Run the node until it is stopped; the program's exit code."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        before_child = signal.signal(signal.SIGCHLD, _wake_only)
+        before_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._selector.register(reader, selectors.EVENT_READ, lambda: os.read(reader, 4096))
+        try:
+            return self._run()
+        finally:
+            signal.set_wakeup_fd(before_wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.signal(signal.SIGCHLD, before_child)
+            self._end_everything()
+            os.close(reader)
+            os.close(writer)
+            self._selector.close()
+
+    def _run(self) -> int:
+        plan = self._load()
+        if plan is None:
+            return self._exit
+        self.plan = plan
+        set_up(plan.log_level, plan.log_format)
+        self._front.banner(plan, os.getpid())
+        for warning in plan.warnings:
+            logger.warning("%s", warning, extra=event("warning"))
+        self._started = time.monotonic()
+        self._begin(plan)
+        for index in range(plan.processes):
+            self._start(plan, index)
+        while not (self._stopping and not self._processes and not self._leaving):
+            self._turn(plan)
+        return self._exit
+
+    # Loading the app, in a process of its own
+
+    def _load(self) -> Plan | None:
+        process, pipe = launch(self._order)
+        self._zygote, self._zygote_pipe = process, pipe
+        while True:
+            for key, _ in self._selector.select(0) or ():
+                key.data()
+            note = self._await_note(pipe)
+            if self._signals:
+                return None
+            if note is None:
+                self._exit = process.wait() or FAILED
+                self._front.failed("the process that loads the app ended before it said anything; see above")
+                return None
+            if note["is"] == "hello":
+                return Plan.from_json(note["plan"])
+            if note["is"] == "failed":
+                self._exit = note["exit"]
+                self._front.failed(note["text"])
+                process.wait()
+                return None
+
+    def _await_note(self, pipe: Pipe) -> Note | None:
+        """The process's note; returns None as well when a signal came."""
+        self._selector.register(pipe, selectors.EVENT_READ, None)
+        try:
+            while not self._signals:
+                for key, _ in self._selector.select():
+                    if key.data is not None:
+                        key.data()
+                        continue
+                    return pipe.receive()
+            return None
+        finally:
+            self._selector.unregister(pipe)
+
+    def _begin(self, plan: Plan) -> None:
+        """Make the process that loaded the app the zygote, or end it where each process must be fresh."""
+        assert self._zygote_pipe is not None, "the app was loaded"
+        if self._fresh(plan):
+            self._zygote_pipe.close()
+            self._zygote_pipe = None
+            return
+        pipe = self._zygote_pipe
+        pipe.send({"do": "serve"})
+        self._selector.register(pipe, selectors.EVENT_READ, lambda: self._zygote_says(pipe))
+
+    @staticmethod
+    def _fresh(plan: Plan) -> bool:
+        return plan.pool in ("gevent", "eventlet")
+
+    # Processes
+
+    def _start(self, plan: Plan, index: int, replaces: Process | None = None) -> None:
+        board = Board.create(plan.slots)
+        note = run_note(index, self._crashes)
+        if self._fresh(plan):
+            order = Order.from_json({**self._order.to_json(), "patch": plan.pool})
+            popen, pipe = launch(order)
+            process = Process(index, pipe, board, popen)
+            process.pending = note
+        else:
+            assert self._zygote_pipe is not None, "the zygote serves"
+            pipe, theirs = Pipe.pair()
+            process = Process(index, pipe, board)
+            self._zygote_pipe.send({"do": "fork", **note}, [theirs.fileno(), board.descriptor])
+            theirs.close()
+        process.started = time.monotonic()
+        process.replaces = replaces
+        self._processes[index] = process
+        self._selector.register(pipe, selectors.EVENT_READ, lambda: self._process_says(process))
+
+    def _zygote_says(self, pipe: Pipe) -> None:
+        for note in pipe.ready():
+            if note is None:
+                self._zygote_gone(pipe)
+                return
+            if note["is"] == "forked":
+                process = self._processes.get(note["index"])
+                if process is not None:
+                    process.pid = note["pid"]
+            elif note["is"] == "exited":
+                self._ended(note["pid"], note["status"])
+
+    def _zygote_gone(self, pipe: Pipe) -> None:
+        self._selector.unregister(pipe)
+        self._zygote_pipe = None
+        if self._stopping:
+            return
+        logger.critical("the process that forks the others is gone; stopping", extra=event("zygote-gone"))
+        self._exit = SOFTWARE
+        self._stop(5.0)
+
+    def _process_says(self, process: Process) -> None:
+        for note in process.pipe.ready():
+            if note is None:
+                self._selector.unregister(process.pipe)
+                if self._zygote_pipe is None and process.popen is None:
+                    self._forget(process)  # nobody is left to say how it ended
+                return
+            if note["is"] == "hello":
+                process.send({"do": "run", **process.pending}, process.board.descriptor)
+            elif note["is"] == "failed":
+                self._exit = note["exit"]
+                self._front.failed(note["text"])
+                self._stop(0.0)
+            else:
+                self._notes[note["is"]](process, note)
+
+    def _on_ready(self, process: Process, note: Note) -> None:
+        if process.ready:
+            logger.info("process %d is connected again", process.pid, extra=event("reconnected", pid=process.pid))
+            return
+        process.ready = True
+        self._unreachable = ""
+        old = process.replaces
+        if old is not None and self.plan is not None:
+            process.replaces = None
+            old.stop(self.plan.shutdown_timeout)
+        if not self._was_ready and all(other.ready for other in self._processes.values()):
+            self._was_ready = True
+            assert self.plan is not None, "processes run"
+            self._front.ready(self.plan)
+
+    def _on_connect_failed(self, process: Process, note: Note) -> None:
+        if self._was_ready or process.ready:
+            return  # it tries again by itself, for ever
+        if note["hopeless"]:
+            self._exit = note["exit"]
+            if not self._stopping:
+                self._front.failed(note["text"])
+            self._stop(0.0)
+        else:
+            self._unreachable, self._unreachable_exit = note["text"], note["exit"]
+
+    def _on_worn(self, process: Process, note: Note) -> None:
+        """It executed as many tasks as it should: the new one is started before the old one stops."""
+        if self.plan is None or self._stopping or process.stopping:
+            return
+        self._leaving.append(process)
+        self._start(self.plan, process.index, replaces=process)
+
+    def _on_doomed(self, process: Process, note: Note) -> None:
+        process.doomed = True
+
+    # The end of processes
+
+    def _ended(self, pid: int, status: int) -> None:
+        for process in [*self._processes.values(), *self._leaving]:
+            if process.pid == pid and process.exit_status is None:
+                process.exit_status = status
+                self._on_end(process, status)
+                return
+
+    def _on_end(self, process: Process, status: int) -> None:
+        crashed = status != 0 and not process.doomed
+        if crashed and not self._stopping:
+            self._count_crash(process, status)
+        self._forget(process)
+        if self._stopping or process in self._leaving or process.stopping:
+            return
+        self._replace(process, at_once=process.doomed or status == 0)
+
+    def _forget(self, process: Process) -> None:
+        if self._processes.get(process.index) is process:
+            del self._processes[process.index]
+        if process in self._leaving:
+            self._leaving.remove(process)
+        if process.pipe in self._selector.get_map():
+            self._selector.unregister(process.pipe)
+        process.close()
+
+    def _count_crash(self, process: Process, status: int) -> None:
+        running = process.running()
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+        what = ", ".join(f"{item.task}[{item.id}]" for item in running) or "nothing"
+        logger.error(
+            "process %d died (%s) while it executed %s; what it held goes back to the queues",
+            process.pid,
+            how,
+            what,
+            extra=event("process-died", pid=process.pid, status=status, running=[item.id for item in running]),
+        )
+        for item in running:
+            self._crashes[item.id] = self._crashes.pop(item.id, 0) + 1
+        while len(self._crashes) > MOST_CRASHES_REMEMBERED:
+            self._crashes.popitem(last=False)
+        known = {item.id: self._crashes[item.id] for item in running}
+        for other in self._processes.values():
+            if other is not process and known:
+                other.send({"do": "crashed", "crashes": known})
+
+    def _replace(self, process: Process, *, at_once: bool) -> None:
+        assert self.plan is not None, "processes run"
+        now = time.monotonic()
+        if at_once:
+            self._start(self.plan, process.index)
+            return
+        self._deaths.append(now)
+        while self._deaths and self._deaths[0] < now - self.plan.restart_window:
+            self._deaths.popleft()
+        if len(self._deaths) > self.plan.restart_budget:
+            self._front.failed(
+                f"{len(self._deaths)} processes died within {self.plan.restart_window:g} s; giving up"
+                " (worker.restart.budget)"
+            )
+            self._exit = SOFTWARE
+            self._stop(self.plan.shutdown_timeout)
+            return
+        # The first one at once, for it may have been an accident; the next ones wait longer and longer.
+        backoff = Backoff(initial=self.plan.restart_initial, maximum=self.plan.restart_max, jitter=0.0)
+        wait = 0.0 if len(self._deaths) == 1 else backoff.delay(len(self._deaths) - 1, 0.0)
+        self._restarts.append((now + wait, process.index))
+
+    # The loop
+
+    def _turn(self, plan: Plan) -> None:
+        for key, _ in self._selector.select(self._patience(plan)):
+            key.data()
+        while self._signals:
+            self._handle_signal(self._signals.popleft(), plan)
+        for process in [*self._processes.values(), *self._leaving]:
+            if process.popen is not None and process.exit_status is None:
+                status = process.popen.poll()
+                if status is not None:
+                    process.exit_status = status
+                    self._on_end(process, status)
+        now = time.monotonic()
+        for item in [item for item in self._restarts if item[0] <= now]:
+            self._restarts.remove(item)
+            if not self._stopping:
+                self._start(plan, item[1])
+        if self._unreachable and not self._was_ready and now - self._started >= plan.start_timeout:
+            self._front.failed(f"{self._unreachable} (tried for {plan.start_timeout:g} s)")
+            self._exit = self._unreachable_exit
+            self._unreachable = ""
+            self._stop(0.0)
+        if self._kill_due is not None and now >= self._kill_due:
+            self._kill_due = None
+            for process in [*self._processes.values(), *self._leaving]:
+                logger.error("process %d does not end; killing it", process.pid, extra=event("killed", pid=process.pid))
+                process.kill()
+
+    def _patience(self, plan: Plan) -> float | None:
+        due = [when for when, _ in self._restarts]
+        if self._kill_due is not None:
+            due.append(self._kill_due)
+        if self._unreachable and not self._was_ready:
+            due.append(self._started + plan.start_timeout)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._signals.append(signum)
+
+    def _handle_signal(self, signum: int, plan: Plan) -> None:
+        if signum == signal.SIGUSR1:
+            for process in self._processes.values():
+                process.kill(signal.SIGUSR1)
+        elif signum in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
+            logger.info(
+                "%s: finishing what runs (at most %g s); once more to stop now",
+                signal.Signals(signum).name,
+                plan.shutdown_timeout,
+                extra=event("stopping"),
+            )
+            self._stop(plan.shutdown_timeout)
+        elif signum != signal.SIGHUP:
+            logger.warning("%s: stopping now", signal.Signals(signum).name, extra=event("stopping-now"))
+            self._stop(0.0)
+
+    def _stop(self, timeout: float) -> None:
+        self._stopping = True
+        self._restarts.clear()
+        self._kill_due = time.monotonic() + timeout + KILL_AFTER
+        for process in [*self._processes.values(), *self._leaving]:
+            process.stop(timeout)
+
+    def _end_everything(self) -> None:
+        for process in [*self._processes.values(), *self._leaving]:
+            process.kill()
+            process.close()
+        if self._zygote_pipe is not None:
+            self._zygote_pipe.close()
+        if self._zygote is not None:
+            try:
+                self._zygote.wait(KILL_AFTER)
+            except subprocess.TimeoutExpired:
+                self._zygote.kill()
+                self._zygote.wait()
+
+
+def _wake_only(signum: int, frame: FrameType | None) -> None:
+    """The wakeup descriptor ends the select; the loop looks who ended."""
