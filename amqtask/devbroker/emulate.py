@@ -1,0 +1,135 @@
+"""The differences between RabbitMQ's versions, as data.
+
+Measured on 3.10.8, 4.0.5 and 4.3.6 or read from release notes and source; docs/devbroker.md lists where each is seen.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+
+MIB = 1024 * 1024
+
+
+class Counting(enum.Enum):
+    """Which headers a quorum queue puts on a delivery, and what counts toward the delivery limit."""
+
+    ALWAYS = "x-delivery-count on every delivery, from 0; every requeue counts"
+    REDELIVERED = "x-delivery-count from the second delivery on; every requeue counts"
+    ACQUIRED = "x-acquired-count counts every requeue, x-delivery-count and the limit only failures"
+
+
+class Priorities(enum.Enum):
+    """How a quorum queue orders priorities."""
+
+    IGNORED = "first in, first out"
+    TWO_LEVELS = "above 4 is high; two high ones, then a normal one"
+    STRICT = "32 levels, unset is 4"
+
+
+class GlobalQos(enum.Enum):
+    PER_CHANNEL = "one window for all consumers of the channel"
+    PER_CONSUMER = "as if global had not been set"
+
+
+class ConsumerTimeout(enum.Enum):
+    CLOSES_CHANNEL = "looked for once a minute, on every kind of queue"
+    CANCELS_CONSUMER = "to the millisecond, on quorum queues only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How one version of RabbitMQ behaves where versions differ."""
+
+    name: str
+    version: str
+    counting: Counting
+    priorities: Priorities
+    global_qos: GlobalQos
+    consumer_timeout: ConsumerTimeout
+    default_delivery_limit: int | None
+    negative_limit_is_none: bool
+    returns_to_back_without_limit: bool
+    sac_by_priority: bool
+    delayed_retry: bool
+    queue_consumer_timeout: bool
+    reply_counts_as_routed: bool
+    reads_x_death: bool
+    last_death_headers: bool
+    local_random_exchange: bool
+    topic_hash_max: int | None
+    max_message_size: int
+    min_frame_max: int
+    queue_versions: frozenset[int]
+    denied_queue_arguments: frozenset[str]
+
+
+_V3_10 = Profile(
+    name="3.10",
+    version="3.10.8",
+    counting=Counting.ALWAYS,
+    priorities=Priorities.IGNORED,
+    global_qos=GlobalQos.PER_CHANNEL,
+    consumer_timeout=ConsumerTimeout.CLOSES_CHANNEL,
+    default_delivery_limit=None,
+    negative_limit_is_none=False,
+    returns_to_back_without_limit=True,
+    sac_by_priority=False,
+    delayed_retry=False,
+    queue_consumer_timeout=False,
+    reply_counts_as_routed=False,
+    reads_x_death=True,
+    last_death_headers=False,
+    local_random_exchange=False,
+    topic_hash_max=None,
+    max_message_size=128 * MIB,
+    min_frame_max=4096,
+    queue_versions=frozenset({1, 2}),
+    denied_queue_arguments=frozenset(),
+)
+_V3_13 = replace(
+    _V3_10,
+    name="3.13",
+    version="3.13.7",
+    counting=Counting.REDELIVERED,
+    queue_consumer_timeout=True,
+    last_death_headers=True,
+)
+_V4_0 = replace(
+    _V3_13,
+    name="4.0",
+    version="4.0.5",
+    priorities=Priorities.TWO_LEVELS,
+    default_delivery_limit=20,
+    negative_limit_is_none=True,
+    returns_to_back_without_limit=False,
+    sac_by_priority=True,
+    reads_x_death=False,
+    local_random_exchange=True,
+    max_message_size=16 * MIB,
+    queue_versions=frozenset({1, 2}),
+)
+_V4_3 = replace(
+    _V4_0,
+    name="4.3",
+    version="4.3.6",
+    counting=Counting.ACQUIRED,
+    priorities=Priorities.STRICT,
+    global_qos=GlobalQos.PER_CONSUMER,
+    consumer_timeout=ConsumerTimeout.CANCELS_CONSUMER,
+    delayed_retry=True,
+    reply_counts_as_routed=True,
+    topic_hash_max=2,
+    min_frame_max=8192,
+    queue_versions=frozenset({2}),
+    denied_queue_arguments=frozenset({"x-queue-master-locator"}),
+)
+
+PROFILES = {profile.name: profile for profile in (_V3_10, _V3_13, _V4_0, _V4_3)}
+DEFAULT = "4.3"
+
+
+def profile(name: str) -> Profile:
+    """The profile of a version ("4.0"). Raises ValueError with those that exist."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise ValueError(f"no RabbitMQ {name!r} to emulate; there are {', '.join(PROFILES)}") from None
