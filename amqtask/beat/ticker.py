@@ -211,10 +211,10 @@ def _newest(plan: _Plan, first: datetime, latest: datetime, limit: int) -> tuple
         due = plan.after(due)
     if len(sample) <= limit:
         return sample, due
+    # More than `limit` are known to exist, so that this ends, and nothing before `first` is among the newest.
     span = sample[-1] - sample[0]
     while True:
-        start = plan.after(latest - span) if latest - span >= first else first
-        dues, following = _collect(plan, start, latest, keep=limit)
+        dues, following = _collect(plan, plan.after(latest - span), latest, keep=limit)
         if len(dues) == limit:
             return dues, following
         span *= 2

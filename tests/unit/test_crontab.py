@@ -309,6 +309,14 @@ class TestWhenClocksGoBack:
             2026, 10, 26, 1, 30, tzinfo=UTC
         )
 
+    def test_the_second_of_the_hours_is_not_taken_for_next_years(self):
+        # A year later the clock has the same offset at this time: changes in between must be seen all the same.
+        asked = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+        found = Crontab.from_string("*/30 2 25 10 *").next_after(asked, ZoneInfo("Europe/Berlin"))
+
+        assert found == datetime(2026, 10, 25, 1, tzinfo=UTC)
+
     def test_half_an_hour_back_loses_no_minute_of_the_hour_after_it(self):
         # Lord Howe goes back from 02:00 to 01:30. cronsim's own arithmetic goes on at 02:30.
         schedule = Crontab.from_string("*/10 2 * * *")

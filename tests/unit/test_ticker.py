@@ -438,6 +438,16 @@ class TestJitter:
         assert beat.dues() == [START + MINUTE * (n + 1) for n in range(len(beat.dues()))]
         assert len(beat.dues()) > 200
 
+    def test_a_tick_waits_for_its_own_jitter_when_that_is_longer_than_the_interval(self):
+        beat = Beat(entry(MINUTE, jitter=120), chance=lambda: 0.75)
+        waited = []
+
+        for _ in range(5):
+            beat.sleep(beat.ticker.next_wake() - beat.now)
+            waited += [beat.now - tick.due for tick in beat.look().ticks]
+
+        assert waited == [90 * SECOND] * 5
+
     def test_each_tick_has_its_own(self):
         chances = iter([0.0, 0.5, 1.0])
         ticker = Ticker(zone=UTC, chance=lambda: next(chances))
