@@ -161,7 +161,9 @@ def _text(value: CronField) -> str:
         return str(value)
     if not isinstance(value, Iterable):
         raise InvalidSchedule(f"crontab: a field is a text, a number or a list of numbers, not {value!r}")
-    return ",".join(str(number) for number in (sorted(value, key=str) if isinstance(value, (set, frozenset)) else value))
+    return ",".join(
+        str(number) for number in (sorted(value, key=str) if isinstance(value, (set, frozenset)) else value)
+    )
 
 
 def _parse(kind: _Kind, text: str) -> tuple[int, ...]:
