@@ -63,7 +63,7 @@ def literal(key: str) -> Keys:
 
 
 def topic_keys(pattern: str) -> Iterator[Keys]:
-    """The sets of keys that a topic pattern takes; their union is exact."""
+    """The sets of keys that a topic pattern takes. Their union is exact; only the empty key may be in it too much."""
     yield from (_joined(choice) for choice in _without_hashes(words(pattern)))
 
 
