@@ -12,6 +12,10 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
+# Without it Python prints the warnings of a library whose user set up no logging.
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
+
+
 def get_logger(name: str) -> logging.Logger:
     """The library's logger of a subsystem, or a user's task logger."""
     return logging.getLogger(f"{ROOT}.{name}")

@@ -356,11 +356,11 @@ class Publisher(QuietSink):
         failure = self._session.failure
         if failure is None:
             return PublishTimeout("the message could not be sent in time")
-        if isinstance(failure, ConnectionFailed):
-            return type(failure)(explain(failure, self._session.address), code=failure.code, text=failure.text)
-        return ConnectionFailed(explain(failure, self._session.address), code=failure.code, text=failure.text)
+        kind = type(failure) if isinstance(failure, ConnectionFailed) else ConnectionFailed
+        return kind(explain(failure), code=failure.code, text=failure.text)
 
     def _connect_failed(self, error: BrokerError, failures: int) -> None:
+        logger.warning("%s", explain(error), extra=event("connect-failed", tries=failures))
         if isinstance(error, (*HOPELESS, ChannelClosed)):
             # Wrong password, missing vhost, a topology that does not fit: waiting cures none of them.
             self._fail_all(error)

@@ -21,7 +21,7 @@ from amqtask.core.routing import NO_OPTIONS, Router, Routing, SendOptions
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
 from amqtask.effective import Effective, effective
-from amqtask.errors import MessageTooLarge, Unroutable
+from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable
 from amqtask.hooks import Middleware, compose
 from amqtask.publisher import Publisher, Ticket
 from amqtask.result import AsyncResult, ResultAccess
@@ -148,7 +148,7 @@ class Sender:
             time_limit=call.get("time_limit"),
             soft_time_limit=call.get("soft_time_limit"),
             ignore_result=ignore,
-            reply_to=call.get("reply_to") or (None if ignore else self._results().backend.reply_to()),
+            reply_to=call.get("reply_to") or (None if ignore else self._reply_to()),
             shadow=shadow,
             origin=self._origin,
             stamps=call.get("stamps", {}),
@@ -235,6 +235,15 @@ class Sender:
             known = (options, effective(options, self._config), _task_way(options))
             self._effective[options.name] = known
         return known
+
+    def _reply_to(self) -> str | None:
+        try:
+            return self._results().backend.reply_to()
+        except BackendFailed as error:
+            # To the caller it is the broker that cannot be reached, not a store.
+            if isinstance(error.__cause__, BrokerError):
+                raise error.__cause__ from None
+            raise
 
     def _eta(self, call: CallOptions) -> datetime | None:
         countdown = call.get("countdown")

@@ -16,7 +16,7 @@ from amqtask.clock import Clock, SystemClock
 from amqtask.core.address import Address
 from amqtask.core.backoff import Backoff
 from amqtask.drivers.base import Connection, Driver
-from amqtask.errors import BrokerError, ChannelClosed, ConnectionFailed, ConnectionLost
+from amqtask.errors import BrokerError, ConnectionFailed, ConnectionLost
 from amqtask.log import event, get_logger
 
 logger = get_logger("session")
@@ -181,7 +181,8 @@ class Session:
         if rounds == 0:
             return  # there are other brokers to try first
         delay = self._options.backoff.delay(rounds, random.random())
-        logger.warning("%s; next try in %.1f s", explain(error, self._address), delay, extra=event("connect-failed"))
+        if self._on_failure is None:
+            logger.warning("%s; next try in %.1f s", explain(error), delay, extra=event("connect-failed"))
         self._pause(delay)
 
     def _pause(self, seconds: float) -> None:
@@ -197,10 +198,8 @@ class Session:
             self._waiting.wait(max(0.0, min(until, due) - now))
 
 
-def explain(error: BrokerError, address: Address) -> str:
+def explain(error: BrokerError) -> str:
     """What happened and what to do, in one line for people."""
-    if isinstance(error, ChannelClosed | ConnectionLost):
-        return f"{address}: {error}"
     if type(error) is ConnectionFailed:
-        return f"cannot reach {address}: {error}; start one with `docker compose up -d rabbitmq` or `rabbitmq-server`"
+        return f"{error}; start one with `docker compose up -d rabbitmq` or `rabbitmq-server`"
     return str(error)

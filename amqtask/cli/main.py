@@ -22,7 +22,9 @@ from amqtask.errors import (
 
 # Name: where the command is, and its line in the help. A command's module is loaded when it is called.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "call": ("amqtask.cli.call:call", "Publish one task message."),
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
+    "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),
     "topology": ("amqtask.cli.topology:topology", "Check, declare and show exchanges, queues and bindings."),
     "worker": ("amqtask.cli.worker:worker", "Consume queues and run tasks."),

@@ -1,32 +1,15 @@
 """`amqtask routes`: explain."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from amqtask.cli.exits import FAILED
+from amqtask.cli.json_value import json_value
 from amqtask.cli.target import Target, target_options
 from amqtask.config.topology import build_router
 from amqtask.core.routing import NO_OPTIONS, SendOptions
-
-
-def json_value(kind: type[Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """A callback that decodes an option's JSON; `kind` is list or dict."""
-
-    def decode(context: click.Context, parameter: click.Parameter, value: str) -> Any:
-        try:
-            decoded = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise click.BadParameter(
-                f"not JSON: {error.msg} at character {error.pos + 1}", context, parameter
-            ) from None
-        if not isinstance(decoded, kind):
-            raise click.BadParameter(f"not a JSON {'object' if kind is dict else 'list'}", context, parameter)
-        return decoded
-
-    return decode
 
 
 @click.group()

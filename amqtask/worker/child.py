@@ -187,12 +187,13 @@ class Child:
         self._node.drain()
         if not self._node.wait_drained(timeout):
             unfinished = self._node.give_up()
-            logger.warning(
-                "%d tasks are not done after %g s; they go back to their queues",
-                unfinished,
-                timeout,
-                extra=event("given-up"),
-            )
+            if unfinished:
+                logger.warning(
+                    "%d tasks are not done after %g s; they go back to their queues",
+                    unfinished,
+                    timeout,
+                    extra=event("given-up"),
+                )
             self._node.close(CLOSING_TIME)
             self._tell({"is": "bye"})
             # User code still runs on the main thread; nothing but the end of the process stops it.
@@ -200,13 +201,12 @@ class Child:
         self._executor.stop()
 
     def _connect_failed(self, error: BrokerError, tries: int) -> None:
-        address = self._node.session.address
         hopeless = isinstance(error, (*HOPELESS, ChannelClosed))
         unreachable = isinstance(error, ConnectionFailed) and not hopeless
         self._tell(
             {
                 "is": "connect-failed",
-                "text": explain_broker(error, address),
+                "text": explain_broker(error),
                 "hopeless": hopeless,
                 "unreachable": unreachable,
                 "exit": exit_code(error),

@@ -32,6 +32,8 @@ SIGNALS = (
 )
 
 MOST_CRASHES_REMEMBERED = 10_000
+COMPLAIN_EVERY = 5.0
+"""Seconds between two log lines that say the same of the broker."""
 KILL_AFTER = 5.0
 """Seconds after its own deadline that a process which does not end is killed."""
 
@@ -67,6 +69,7 @@ class Supervisor:
         self._restarts: list[tuple[float, int]] = []
         self._zygote: subprocess.Popen[bytes] | None = None
         self._zygote_pipe: Pipe | None = None
+        self._complaint = ("", 0.0)
         self._unreachable = ""
         self._unreachable_exit = UNAVAILABLE
         self._was_ready = False
@@ -247,6 +250,7 @@ class Supervisor:
             self._front.ready(self.plan)
 
     def _on_connect_failed(self, process: Process, note: Note) -> None:
+        self._complain(note["text"])
         if self._was_ready or process.ready:
             return  # it tries again by itself, for ever
         if note["hopeless"]:
@@ -256,6 +260,14 @@ class Supervisor:
             self._stop(0.0)
         else:
             self._unreachable, self._unreachable_exit = note["text"], note["exit"]
+
+    def _complain(self, text: str) -> None:
+        """One log line for all processes that cannot connect for the same reason."""
+        now = time.monotonic()
+        last_text, last_time = self._complaint
+        if text != last_text or now - last_time > COMPLAIN_EVERY:
+            self._complaint = (text, now)
+            logger.warning("%s; trying again", text, extra=event("connect-failed"))
 
     def _on_worn(self, process: Process, note: Note) -> None:
         """It executed as many tasks as it should: the new one is started before the old one stops."""

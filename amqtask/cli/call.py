@@ -1,0 +1,69 @@
+"""`amqtask call`: publish one task message."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+
+from amqtask.app import App
+from amqtask.cli.json_value import json_value
+from amqtask.cli.target import Target, target_options
+from amqtask.task import CallOptions
+
+
+@click.command()
+@target_options
+@click.argument("name")
+@click.option("-a", "--args", metavar="JSON", callback=json_value(list), default="[]", help="Positional arguments.")
+@click.option("-k", "--kwargs", metavar="JSON", callback=json_value(dict), default="{}", help="Keyword arguments.")
+@click.option("--queue", help="Straight to this queue.")
+@click.option("--exchange", help="To this exchange.")
+@click.option("--routing-key", help="With this routing key.")
+@click.option("--priority", type=click.IntRange(0, 255), help="The message's priority.")
+@click.option("--countdown", type=click.FloatRange(min=0), help="Run in so many seconds.")
+@click.option("--eta", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]), help="Run at this time.")
+@click.option("--expires", type=click.FloatRange(min=0), help="Not later than in so many seconds.")
+@click.option("--serializer", help="json, msgpack, yaml or pickle.")
+@click.option("--task-id", help="The task's id; a new one by default.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the result and print it.")
+@click.pass_obj
+def call(
+    target: Target,
+    /,
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    eta: datetime | None,
+    wait: float | None,
+    **given: Any,
+) -> None:
+    """Publish a call of the task NAME and print its id.
+
+    With -A the app's own tasks are known: their options count and the arguments are checked against their signature.
+    """
+    options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+    if eta is not None:
+        options["eta"] = eta
+    with _app(target) as app:
+        result = _send(app, name, args, kwargs, CallOptions(**options))  # type: ignore[typeddict-item]
+        click.echo(result.id)
+        if wait is not None:
+            click.echo(json.dumps(result.get(timeout=wait), default=str, ensure_ascii=False))
+
+
+def _app(target: Target) -> App:
+    if target.app is None:
+        app = App("amqtask")
+        app.configure(target.config, target.overrides)
+        return app
+    app = target.load_app()
+    app.load_tasks()
+    return app
+
+
+def _send(app: App, name: str, args: list[Any], kwargs: dict[str, Any], options: CallOptions) -> Any:
+    task = app.tasks.find(name)
+    if task is not None:
+        return task.apply_async(args, kwargs, **options)
+    return app.send_task(name, args, kwargs, **options)
