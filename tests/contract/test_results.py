@@ -19,6 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.result_rigs import Heard, Rig, report, rig
 from tests.support.stores import (
     cassandra_server,
+    django_database,
     elasticsearch_server,
     mariadb_url,
     memcached_server,
@@ -64,8 +65,11 @@ def store_url(name: str, request: pytest.FixtureRequest, folder: Path) -> Iterat
         yield postgresql_url()
     elif name == "mariadb":
         yield mariadb_url()
-    elif name in ("sqlite", "django"):
+    elif name == "sqlite":
         yield f"sqlite:///{folder / 'results.db'}"
+    elif name == "django":
+        django_database(folder / "django.db")
+        yield ""
     else:
         yield str(folder / "results")
 

@@ -1,0 +1,1 @@
+"""Migrations, in Django's own form."""
