@@ -24,8 +24,11 @@ class Subject:
         return self.variant.name
 
     def commands(self, job: Job, python: str) -> list[list[str]]:
-        command = [_fill(word, job, python) for word in self.variant.worker]
-        return [command] * (job.processes if self.variant.one_process_each else 1)
+        """One command, or one a process."""
+        return [
+            [_fill(word, job, python, number) for word in self.variant.worker]
+            for number in range(job.processes if self.variant.one_process_each else 1)
+        ]
 
     def environment(self, job: Job, python: str) -> dict[str, str]:
         """Of every process of a sample."""
@@ -41,14 +44,14 @@ class Subject:
         return queues, [_fill(name, job, python) for name in self.variant.exchanges]
 
 
-def _fill(text: str, job: Job, python: str) -> str:
+def _fill(text: str, job: Job, python: str, number: int = 0) -> str:
     return text.format(
         python=python,
         bin=os.path.dirname(python),
         queue=job.queue,
         processes=job.processes,
         in_flight=job.in_flight,
-        name=job.subject,
+        number=number,
     )
 
 

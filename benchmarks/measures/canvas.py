@@ -21,14 +21,14 @@ def _run(theatre: Theatre, subject: Subject, *, action: str, count: int) -> Figu
 MEASURES = (
     Measure(
         name="chord",
-        title=f"Chord of {CHORD:,}",
+        title=f"Chord of {CHORD:,} × scale",
         needs=frozenset({Feature.CHORD}),
         figures=(SECONDS,),
         sample=functools.partial(_run, action="chord", count=CHORD),
     ),
     Measure(
         name="chain",
-        title=f"Chain of {CHAIN}",
+        title=f"Chain of {CHAIN} × scale",
         needs=frozenset({Feature.CHAIN}),
         figures=(SECONDS,),
         sample=functools.partial(_run, action="chain", count=CHAIN),

@@ -22,7 +22,7 @@ def _burn(theatre: Theatre, subject: Subject, *, milliseconds: int) -> Figures:
 MEASURES = tuple(
     Measure(
         name=f"cpu-{milliseconds}ms",
-        title=f"Tasks that compute {milliseconds} ms, 2 processes, {count:,} tasks",
+        title=f"Tasks that compute {milliseconds} ms, 2 processes, {count:,} tasks × scale",
         needs=frozenset({Feature.CONSUME, Feature.BURN}),
         figures=(RATE, CPU),
         sample=functools.partial(_burn, milliseconds=milliseconds),

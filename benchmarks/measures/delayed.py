@@ -38,7 +38,7 @@ def _delayed(theatre: Theatre, subject: Subject) -> Figures:
 MEASURES = (
     Measure(
         name="delayed",
-        title=f"{COUNT:,} delayed no-ops that fall due at once, 2 processes",
+        title=f"{COUNT:,} × scale delayed no-ops that fall due at once, 2 processes",
         needs=frozenset({Feature.CONSUME, Feature.DELAY}),
         figures=(
             Figure(key="seconds", title="from due to all done", unit="s", better="lower"),

@@ -7,7 +7,7 @@ from benchmarks.stage import Theatre
 from benchmarks.subject import Subject
 
 DEPTHS = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1M": 1_000_000}
-ORIGINALS, MOST = 100, 5_000
+ORIGINALS, MOST = 100, 20_000
 
 
 def _at(theatre: Theatre, subject: Subject, depth: int) -> tuple[float, float]:
@@ -33,7 +33,7 @@ def _depth(theatre: Theatre, subject: Subject) -> Figures:
 MEASURES = (
     Measure(
         name="depth",
-        title="Queue depth from 1k to 1M messages, 2 processes",
+        title="Queue depth from 1k to 1M messages × scale, 2 processes",
         needs=frozenset({Feature.CONSUME, Feature.FOOTPRINT}),
         figures=(
             Figure(key="growth", title="CPU/task, 1M ÷ 10k", unit="×", better="lower"),

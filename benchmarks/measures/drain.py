@@ -44,7 +44,7 @@ def _noop(theatre: Theatre, subject: Subject, *, queue_type: QueueType) -> Figur
 MEASURES = (
     Measure(
         name="drain",
-        title=f"No-op drain, classic durable queue, 2 processes, {COUNT:,} tasks",
+        title=f"No-op drain, classic durable queue, 2 processes, {COUNT:,} tasks × scale",
         needs=frozenset({Feature.CONSUME}),
         figures=(RATE, CPU, PSS),
         sample=functools.partial(_noop, queue_type="classic"),
@@ -52,7 +52,7 @@ MEASURES = (
     ),
     Measure(
         name="drain-quorum",
-        title=f"No-op drain, quorum queue, 2 processes, {COUNT:,} tasks",
+        title=f"No-op drain, quorum queue, 2 processes, {COUNT:,} tasks × scale",
         needs=frozenset({Feature.CONSUME, Feature.QUORUM}),
         figures=(RATE, CPU, PSS),
         sample=functools.partial(_noop, queue_type="quorum"),

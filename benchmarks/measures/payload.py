@@ -20,7 +20,7 @@ def _payload(theatre: Theatre, subject: Subject, *, size: int, count: int) -> Fi
 MEASURES = tuple(
     Measure(
         name=f"payload-{name}",
-        title=f"No-ops that carry {name}, 2 processes, {count:,} tasks",
+        title=f"No-ops that carry {name}, 2 processes, {count:,} tasks × scale",
         needs=frozenset({Feature.CONSUME, Feature.PAYLOAD}),
         figures=(RATE, CPU, PSS, Figure(key="publish_rate", title="published/s", unit="1/s", better="higher")),
         sample=functools.partial(_payload, size=size, count=count),

@@ -25,7 +25,7 @@ def _publish(theatre: Theatre, subject: Subject, *, how: Literal["each", "bulk"]
 MEASURES = (
     Measure(
         name="publish-each",
-        title=f"Publish one by one, {ONE_BY_ONE:,} messages",
+        title=f"Publish one by one, {ONE_BY_ONE:,} messages × scale",
         needs=frozenset({Feature.PUBLISH}),
         figures=(PUBLISH_RATE, PUBLISH_CPU),
         sample=functools.partial(_publish, how="each", count=ONE_BY_ONE),
@@ -33,7 +33,7 @@ MEASURES = (
     ),
     Measure(
         name="publish-bulk",
-        title=f"Publish in bulk, {BULK:,} messages",
+        title=f"Publish in bulk, {BULK:,} messages × scale",
         needs=frozenset({Feature.PUBLISH}),
         figures=(PUBLISH_RATE, PUBLISH_CPU),
         sample=functools.partial(_publish, how="bulk", count=BULK),

@@ -34,7 +34,7 @@ def _fan_out(theatre: Theatre, subject: Subject) -> Figures:
 MEASURES = (
     Measure(
         name="round-trip",
-        title=f"Round trip of one result, idle worker, {TRIPS} times",
+        title=f"Round trip of one result, idle worker, {TRIPS} × scale times",
         needs=frozenset({Feature.RESULTS}),
         figures=(
             Figure(key="p50", title="p50", unit="ms", better="lower"),
@@ -44,7 +44,7 @@ MEASURES = (
     ),
     Measure(
         name="fan-out",
-        title=f"{FAN_OUT:,} results fanned out and collected",
+        title=f"{FAN_OUT:,} × scale results fanned out and collected",
         needs=frozenset({Feature.RESULTS}),
         figures=(RATE, CPU),
         sample=_fan_out,

@@ -17,7 +17,7 @@ def _sleep(theatre: Theatre, subject: Subject) -> Figures:
 MEASURES = (
     Measure(
         name="sleep",
-        title=f"Tasks that sleep 10 ms, {IN_FLIGHT:,} in flight a process, 2 processes, {COUNT:,} tasks",
+        title=f"Tasks that sleep 10 ms, {IN_FLIGHT:,} in flight a process, 2 processes, {COUNT:,} tasks × scale",
         needs=frozenset({Feature.CONSUME, Feature.NAP}),
         figures=(RATE, CPU, PSS),
         sample=_sleep,

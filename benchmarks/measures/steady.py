@@ -30,7 +30,7 @@ def _steady(theatre: Theatre, subject: Subject) -> Figures:
 MEASURES = (
     Measure(
         name="steady",
-        title=f"Publishers and workers together, {PUBLISHERS} publishers, 2 processes, {COUNT:,} tasks",
+        title=f"Publishers and workers together, {PUBLISHERS} publishers, 2 processes, {COUNT:,} tasks × scale",
         needs=frozenset({Feature.CONSUME, Feature.PUBLISH}),
         figures=(RATE, CPU, Figure(key="publisher_cpu", title="publisher CPU/message", unit="µs", better="lower")),
         sample=_steady,

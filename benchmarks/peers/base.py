@@ -61,7 +61,7 @@ class Variant:
 
     name: str
     #: The worker's command line, in which {python}, {bin} (the interpreter's folder), {queue}, {processes}, {in_flight}
-    #: and {name} are filled in. It runs in the checkout's root.
+    #: and {number} (of the command, from 0) are filled in. It runs in the checkout's root.
     worker: tuple[str, ...] = ()
     #: The command makes one process, so as many are started as the job has processes.
     one_process_each: bool = False

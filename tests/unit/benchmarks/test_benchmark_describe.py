@@ -7,7 +7,7 @@ from benchmarks.subject import Subject, is_wanted
 
 VARIANT = Variant(
     name="peer-fast",
-    worker=("{bin}/peer", "-Q", "{queue}", "-c", "{processes}"),
+    worker=("{bin}/peer", "-Q", "{queue}", "-c", "{processes}", "-n", "{number}"),
     one_process_each=True,
     environment={"peer_prefetch": "{in_flight}"},
     guarantees=Guarantees(persistent=True, confirmed=False, mandatory=False, late_ack=True),
@@ -28,7 +28,10 @@ def test_a_description_survives_the_way_between_two_interpreters():
 def test_templates_are_filled_in_and_one_process_commands_are_repeated():
     subject = Subject(variant=VARIANT, versions={})
 
-    assert subject.commands(JOB, "/venv/bin/python") == [["/venv/bin/peer", "-Q", "q", "-c", "2"]] * 2
+    assert subject.commands(JOB, "/venv/bin/python") == [
+        ["/venv/bin/peer", "-Q", "q", "-c", "2", "-n", "0"],
+        ["/venv/bin/peer", "-Q", "q", "-c", "2", "-n", "1"],
+    ]
     assert subject.leftovers(JOB, "/venv/bin/python") == (["q", "q.dead"], [])
     assert subject.environment(JOB, "/venv/bin/python")["peer_prefetch"] == "50"
 
