@@ -23,7 +23,7 @@ from benchmarks.stage import SampleFailed, Theatre
 from benchmarks.subject import ROOT, Subject, discover
 from benchmarks.worker import WorkerFailed
 
-QUICK_SUBJECTS = ("amqtask-processes", "celery-prefork", "dramatiq", "pika-ack-20")
+QUICK_SUBJECTS = ("amqtask-processes", "celery-prefork", "dramatiq", "pika-ack-each", "pika-ack-20")
 QUICK_SCALE, QUICK_ROUNDS = 0.2, 2
 #: Of output that goes to a file.
 LOG_WIDTH = 180
