@@ -206,6 +206,8 @@ class _Files:
             self.problems.append(origin.problem(f"cannot read {_shown(file)}: {error.strerror or error}"))
             return None
         tree = parse_yaml(text, _shown(file), self.env, self.problems)
+        if tree is not None and tree.content is None and not tree.is_broken:
+            return replace(tree, content={})
         if tree is not None and not isinstance(tree.content, dict):
             self.problems.append(tree.origin.problem("a configuration is a mapping"))
             return None

@@ -19,7 +19,7 @@ BYTES = {
 }  # fmt: skip
 COUNTS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
 
-_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|[smhdw]))+")
 _DURATION_PART = re.compile(rf"({_NUMBER})(ms|[smhdw])")
 _WITH_UNIT = re.compile(rf"({_NUMBER})\s*([A-Za-z]*)")
@@ -33,16 +33,17 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: it is none of these, or it is negative or infinite.
     """
+    seconds = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value < 0 or not math.isfinite(value):
-            raise ValueError("a duration is not negative and not infinite")
-        return float(value)
-    if isinstance(value, str):
+        seconds = float(value)
+    elif isinstance(value, str):
         text = value.strip().lower()
         if _PLAIN.fullmatch(text):
-            return float(text)
-        if _DURATION.fullmatch(text):
-            return math.fsum(float(number) * SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+            seconds = float(text)
+        elif _DURATION.fullmatch(text):
+            seconds = sum(float(number) * SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    if 0 <= seconds < math.inf:
+        return seconds
     raise ValueError("not a duration; write seconds or units: 500ms, 30s, 5m, 1h30m, 7d, 2w")
 
 
@@ -95,6 +96,7 @@ def _scaled(value: object, units: dict[str, int], complaint: str) -> int:
         number, unit = match.groups()
         factor = units.get(unit.lower())
         if factor is not None:
+            # Only a fraction goes through a float, which cannot hold every large whole number.
             scaled = float(number) * factor if "." in number else int(number) * factor
             if scaled == int(scaled):
                 return int(scaled)

@@ -80,7 +80,9 @@ class _Reader:
             origin = self._place(mark.line + 1, mark.column + 1) if mark else self._place(1, 1)
             # Not str(error): it quotes the line, and the line may hold a password.
             words = ", ".join(part for part in (error.context, error.problem) if part)
-            self._problems.append(origin.problem(f"not valid YAML: {words}"))
+            line = text.splitlines()[mark.line : mark.line + 1] if mark else []
+            hint = 'inside { } and [ ] put "${…}" in quotes' if any("${" in part for part in line) else None
+            self._problems.append(origin.problem(f"not valid YAML: {words}", hint))
             return None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
@@ -174,7 +176,9 @@ class _Reader:
             return int(text, 0)
         if tag == "float" and _FLOAT.fullmatch(text):
             return float(text)
-        self._problem(node, f"the tag {node.tag.replace(_TAG, '!!')} does not fit here")
+        known = tag in ("int", "float")
+        shown = node.tag.replace(_TAG, "!!")
+        self._problem(node, f"the tag {shown} {'does not fit this value' if known else 'is not known here'}")
         return None
 
     def _substitute(self, node: yaml.ScalarNode, text: str) -> str:

@@ -20,6 +20,7 @@ class Finding:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint: the name that was probably meant, or all of them where none is near."""
     names = list(known)
-    if close := get_close_matches(name, names, n=1):
+    # Of a name of two letters, one wrong letter is half.
+    if close := get_close_matches(name, names, n=1, cutoff=0.5 if len(name) < 4 else 0.6):
         return f'did you mean "{close[0]}"?'
     return f"known: {', '.join(names)}" if names else "none is known"
