@@ -4,11 +4,13 @@ import argparse
 import datetime
 import importlib.util
 import logging
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pika.exceptions import AMQPError
 from rich.console import Console
 
 from benchmarks.broker import Broker, virtual_host
@@ -78,7 +80,7 @@ def measure_one(
         console.print(f"{measure.name} {turn + 1}/{rounds} {subject.name}: ", end="", highlight=False)
         try:
             sample = measure.sample(theatre, subject)
-        except (SampleFailed, WorkerFailed) as error:
+        except (SampleFailed, WorkerFailed, AMQPError) as error:
             failures.append(f"{measure.name}, round {turn + 1}, {subject.name}: {error}")
             outcome.add(subject.name, None)
             console.print("failed", style="red")
@@ -130,6 +132,8 @@ def list_all(options: argparse.Namespace, console: Console) -> None:
 
 def main() -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # So that a terminated run, too, stops its workers and deletes its virtual host.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = arguments()
     console = Console()
     if not console.is_terminal:

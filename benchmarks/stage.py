@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Stage:
         self._python = python
         self._environment = subject.environment(job, python)
         self._log = folder / "worker.log"
+        self._clients: list[subprocess.Popen[str]] = []
 
     def client(self, action: str, **arguments: object) -> dict[str, Any]:
         """Run one client to its end."""
@@ -39,9 +40,11 @@ class Stage:
 
     def start_client(self, action: str, **arguments: object) -> subprocess.Popen[str]:
         command = [self._python, "-m", "benchmarks.client", action, json.dumps(arguments)]
-        return subprocess.Popen(
+        started = subprocess.Popen(
             command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        self._clients.append(started)
+        return started
 
     def finish(self, client: subprocess.Popen[str]) -> dict[str, Any]:
         try:
@@ -54,6 +57,13 @@ class Stage:
             raise SampleFailed("the client failed:\n" + "\n".join(errors.splitlines()[-15:]))
         figures: dict[str, Any] = json.loads(output.splitlines()[-1])
         return figures
+
+    def close(self) -> None:
+        """End the clients that a failed sample left behind."""
+        for client in self._clients:
+            if client.poll() is None:
+                client.kill()
+                client.communicate()
 
     def worker(self) -> Worker:
         return Worker(self.subject.commands(self.job, self._python), self._environment, self._log, self.marks)
@@ -105,9 +115,11 @@ class Theatre:
             in_flight=in_flight,
             marks=str(folder / "marks"),
         )
+        stage = Stage(subject=subject, job=job, python=self.python, broker=self.broker, folder=folder)
         try:
-            yield Stage(subject=subject, job=job, python=self.python, broker=self.broker, folder=folder)
+            yield stage
         finally:
+            stage.close()
             queues, exchanges = subject.leftovers(job, self.python)
             self.broker.delete(queues, exchanges)
 
@@ -115,7 +127,3 @@ class Theatre:
 def wait_until(instant: float) -> None:
     """Seconds since the epoch."""
     time.sleep(max(0.0, instant - time.time()))
-
-
-def select(subjects: Sequence[Subject], features: frozenset[str]) -> list[Subject]:
-    return [subject for subject in subjects if features <= subject.variant.features]
