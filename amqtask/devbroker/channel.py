@@ -5,7 +5,6 @@ goes to the sink.
 """
 
 import base64
-import math
 import secrets
 from collections.abc import Callable
 from typing import Protocol
@@ -14,23 +13,21 @@ from amqtask.devbroker.arguments import QueueKind
 from amqtask.devbroker.confirms import Confirms
 from amqtask.devbroker.consumers import Consumer
 from amqtask.devbroker.context import Context
-from amqtask.devbroker.emulate import ConsumerTimeout, GlobalQos
+from amqtask.devbroker.emulate import GlobalQos
 from amqtask.devbroker.errors import Refusal, not_allowed, not_found, not_implemented, precondition_failed
 from amqtask.devbroker.faults import Faults
 from amqtask.devbroker.message import Entry, Message
+from amqtask.devbroker.patience import Patience
 from amqtask.devbroker.properties import Properties
 from amqtask.devbroker.publishing import prepare
 from amqtask.devbroker.queue import Queue, Return
 from amqtask.devbroker.replyto import PREFIX, PSEUDO_QUEUE, ReplyAddresses
 from amqtask.devbroker.sinks import ChannelSink
 from amqtask.devbroker.tables import Table
-from amqtask.devbroker.timers import Timer
 from amqtask.devbroker.unacked import Delivery, Unacked
 from amqtask.devbroker.vhost import VirtualHost
 
 QUORUM_PREFETCH_MAX = 2000
-LOOKS_EVERY = 60.0
-"""Seconds: how often RabbitMQ before 4.3 looks for deliveries that are not acknowledged."""
 
 
 class Hub(Protocol):
@@ -83,7 +80,7 @@ class Channel:
         self._settlements: list[Callable[[], None]] = []
         self._reply_consumer: Consumer | None = None
         self._reply_address = ""
-        self._watch: Timer | None = None
+        self._patience = Patience(self, session.broker.consumer_timeout)
         self._is_open = True
 
     # Publishing.
@@ -250,7 +247,7 @@ class Channel:
         if found.spec.kind is QueueKind.QUORUM and not no_ack:
             prefetch = min(prefetch or QUORUM_PREFETCH_MAX, QUORUM_PREFETCH_MAX)
         consumer = Consumer(tag, self, name, no_ack=no_ack, exclusive=exclusive, prefetch=prefetch, arguments=arguments)
-        consumer.timeout = self._timeout(consumer, found)
+        consumer.timeout = self._patience.timeout(consumer, found)
         found.subscribe(consumer)
         self.consumers[tag] = consumer
         return consumer
@@ -289,6 +286,13 @@ class Channel:
                 # Another one may be active now.
                 queue.dispatch()
 
+    def drop_consumer(self, consumer: Consumer) -> None:
+        """It was too slow: cancel it and give back what it holds."""
+        if not consumer.is_cancelled:
+            self.cancel(consumer.tag)
+            self.sink.cancelled(consumer.tag)
+        self._give_back(self.unacked.take_from(consumer), Return.TIMED_OUT)
+
     def cancelled_by_broker(self, consumer: Consumer) -> None:
         consumer.is_cancelled = True
         if self.consumers.pop(consumer.tag, None) is not None:
@@ -305,8 +309,8 @@ class Channel:
             self.unacked.add(Delivery(self._tag, entry, queue, consumer, self.context.now))
             consumer.unacked += 1
             self._in_window += 1
-            if self._watch is None:
-                self._watch_timeout()
+            if not self._patience.is_watching:
+                self._patience.watch()
         self.sink.deliver(consumer, self._tag, redelivered, message)
 
     def get(self, queue: str, *, no_ack: bool = False) -> tuple[int, bool, Message, int] | None:
@@ -401,52 +405,6 @@ class Channel:
         if queue is not None and not consumer.is_cancelled and consumer is not self._reply_consumer:
             queue.serve(consumer)
 
-    # Deliveries that are never settled.
-
-    def _timeout(self, consumer: Consumer, queue: Queue) -> float | None:
-        """Seconds that a delivery to `consumer` may stay unacknowledged."""
-        profile = self.context.profile
-        timeout = self.session.broker.consumer_timeout
-        if profile.consumer_timeout is ConsumerTimeout.CANCELS_CONSUMER:
-            asked = consumer.arguments.get("x-consumer-timeout", queue.spec.consumer_timeout_ms)
-            timeout = asked / 1000 if isinstance(asked, int) else timeout
-            return timeout if queue.spec.kind is QueueKind.QUORUM else None
-        if profile.queue_consumer_timeout and queue.spec.consumer_timeout_ms is not None:
-            return queue.spec.consumer_timeout_ms / 1000
-        return timeout
-
-    def _watch_timeout(self) -> None:
-        """Come back when the first delivery is too old, if there is any that can become so."""
-        ages = [
-            delivery.since + delivery.consumer.timeout
-            for delivery in self.unacked.all()
-            if delivery.consumer and delivery.consumer.timeout
-        ]
-        if ages and self._is_open:
-            due = min(ages)
-            if self.context.profile.consumer_timeout is ConsumerTimeout.CLOSES_CHANNEL:
-                due = math.ceil(due / LOOKS_EVERY) * LOOKS_EVERY
-            self._watch = self.context.timers.at(due, self._check_timeout)
-
-    def _check_timeout(self) -> None:
-        self._watch = None
-        now = self.context.now
-        for delivery in self.unacked.all():
-            consumer = delivery.consumer
-            if consumer is None or consumer.timeout is None or delivery.since + consumer.timeout > now:
-                continue
-            if self.context.profile.consumer_timeout is ConsumerTimeout.CLOSES_CHANNEL:
-                limit = f"Timeout value used: {int(consumer.timeout * 1000)} ms. "
-                advice = "This timeout value can be configured, see consumers doc guide to learn more"
-                reason = f"delivery acknowledgement on channel {self.number} timed out. {limit}{advice}"
-                self.fail(precondition_failed(reason))
-                return
-            if not consumer.is_cancelled:
-                self.cancel(consumer.tag)
-                self.sink.cancelled(consumer.tag)
-            self._give_back(self.unacked.take_from(consumer), Return.TIMED_OUT)
-        self._watch_timeout()
-
     # Its end.
 
     def queue_name(self, name: str) -> str:
@@ -466,8 +424,7 @@ class Channel:
             return
         self._is_open = False
         self.session.channels.pop(self.number, None)
-        if self._watch is not None:
-            self._watch.cancel()
+        self._patience.end()
         held = self.unacked.clear()
         for tag in list(self.consumers):
             self.cancel(tag)

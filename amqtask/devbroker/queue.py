@@ -149,6 +149,9 @@ class Queue:
         self.context.memory += entry.size
         self.ready.append(entry, self._level(entry.message))
         self._has_ttl = self._has_ttl or entry.expires_at is not None
+
+    def resume(self) -> None:
+        """All entries are recalled: time goes on."""
         self._drop_expired()
 
     def _enter(self, message: Message) -> Entry:
@@ -322,10 +325,8 @@ class Queue:
     def purge(self) -> int:
         """Drop what is ready, and say how many there were."""
         entries = self.ready.clear()
-        self.context.memory -= sum(entry.size for entry in entries)
-        self.context.journal.queue_purged(
-            self.owner.name, self.name, [entry for entry in entries if entry.row is not None]
-        )
+        for entry in entries:
+            self._leave(entry)
         return len(entries)
 
     def delete(self) -> int:

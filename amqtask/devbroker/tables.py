@@ -7,6 +7,7 @@ bit by bit. The types are those of RabbitMQ's errata to 0-9-1.
 """
 
 import struct
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
@@ -79,6 +80,22 @@ def encode(table: Table) -> bytes:
     return join({name: encode_value(value) for name, value in table.items()})
 
 
+def decode_list(raw: bytes) -> list[Value]:
+    """The content of an array (without type and length). Raises HardError (502)."""
+    values = []
+    position = 0
+    while position < len(raw):
+        value_end = _skip(raw, position, len(raw), 0)
+        values.append(decode_value(raw[position:value_end]))
+        position = value_end
+    return values
+
+
+def encode_list(values: Iterable[Value]) -> bytes:
+    """The inverse of `decode_list`."""
+    return b"".join(map(encode_value, values))
+
+
 def decode_value(raw: bytes) -> Value:
     """One value with its type octet, as `split` gives it."""
     kind, start = raw[:1], 1
@@ -89,7 +106,7 @@ def decode_value(raw: bytes) -> Value:
     if kind == b"F":
         return decode(raw[5:])
     if kind == b"A":
-        return _decode_array(raw[5:])
+        return decode_list(raw[5:])
     if kind == b"V":
         return None
     if kind == b"D":
@@ -122,7 +139,7 @@ def encode_value(value: Value) -> bytes:
         case Decimal():
             return _encode_decimal(value)
         case list():
-            return _sized(b"A", b"".join(map(encode_value, value)))
+            return _sized(b"A", encode_list(value))
         case dict():
             return _sized(b"F", encode(value))
     raise TypeError(f"AMQP has no type for {type(value).__name__}")
@@ -166,16 +183,6 @@ def _skip(raw: bytes, position: int, end: int, depth: int) -> int:
             while start < value_end:
                 start = _skip(raw, start, value_end, depth + 1)
     return value_end
-
-
-def _decode_array(raw: bytes) -> list[Value]:
-    values = []
-    position = 0
-    while position < len(raw):
-        value_end = _skip(raw, position, len(raw), 0)
-        values.append(decode_value(raw[position:value_end]))
-        position = value_end
-    return values
 
 
 def _scaled(unscaled: int, places: int) -> Decimal:

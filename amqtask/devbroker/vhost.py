@@ -75,6 +75,10 @@ class VirtualHost:
         if spec.name.startswith(RESERVED):
             raise access_refused(f"exchange name '{spec.name}' contains reserved prefix 'amq.*'")
         check_arguments(spec)
+        self.add_exchange(spec)
+
+    def add_exchange(self, spec: ExchangeSpec) -> None:
+        """Add an exchange that has passed all checks."""
         self.exchanges[spec.name] = Exchange(spec)
         self.routes.clear()
         if spec.durable:
