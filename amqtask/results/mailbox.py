@@ -73,6 +73,11 @@ class Mailbox:
                 self._entries[task_id] = (result, size)
             return result
 
+    def knows(self, task_id: str) -> bool:
+        """Whether a reply is here or expected."""
+        with self._lock:
+            return task_id in self._entries or task_id in self._expected
+
     def forget(self, task_id: str) -> None:
         """Drop the reply and expect none."""
         with self._lock:

@@ -132,6 +132,10 @@ class RpcBackend:
 
         return unsubscribe
 
+    def knows(self, task_id: str) -> bool:
+        """Whether a reply for this task is here or may come."""
+        return self._mailbox.knows(task_id)
+
     def forget(self, task_id: str) -> None:
         self._mailbox.forget(task_id)
 

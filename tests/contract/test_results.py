@@ -236,6 +236,8 @@ def test_of_writers_that_race_the_greatest_report_wins(backends: Rig) -> None:
         assert came.acquire(timeout=60)
 
     assert eventually(lambda: backends.client.latest(task.task_id) == greatest)
+    if backends.is_shared:
+        assert backends.another().latest(task.task_id) == greatest
 
 
 def test_each_of_many_reports_is_settled_once_and_found(backends: Rig) -> None:
@@ -323,9 +325,28 @@ def test_results_expire(make_rig: MakeRig) -> None:
         pytest.skip("nothing expires here: results live in the client's memory")
     task = report()
     backends.put(task)
-    assert backends.client.latest(task.task_id) == task
 
-    eventually(lambda: backends.client.latest(task.task_id) is None)
+    other = backends.another()
+
+    assert other.latest(task.task_id) == task
+    eventually(lambda: other.latest(task.task_id) is None)
+
+
+def test_a_process_that_did_not_send_the_task_looks_it_up_and_waits_for_it(backends: Rig) -> None:
+    if not backends.is_shared:
+        pytest.skip("only the sender sees results of this backend")
+    other, early, later = backends.another(), report(result=1), report(result=2)
+    heard_early, heard_later = Heard(), Heard()
+    backends.put(early)
+
+    assert other.latest(early.task_id) == early
+    other.watch(early.task_id, heard_early)
+    assert heard_early.until(final) == early
+    other.watch(later.task_id, heard_later)
+    backends.put(later)
+    assert heard_later.until(final) == later
+    backends.put(replace(later, status="STARTED", date_done=None))
+    assert other.latest(later.task_id) == later
 
 
 def test_closing_ends_the_wait(backends: Rig) -> None:

@@ -53,10 +53,17 @@ class Rig:
     worker: ResultBackend
     make: Callable[[BackendSetup], ResultBackend]
     setup: BackendSetup
+    cleanup: ExitStack
+
+    def another(self) -> ResultBackend:
+        """A backend of a process that neither sent nor ran anything."""
+        backend = self.make(self.setup)
+        self.cleanup.callback(backend.close)
+        return backend
 
     @property
     def keeps_groups(self) -> bool:
-        return self.kind not in ("rpc", "rabbitmq-stream")
+        return self.kind != "rpc"
 
     @property
     def is_shared(self) -> bool:
@@ -112,4 +119,4 @@ def rig(kind: str, url: str, folder: Path, **changes: object) -> Iterator[Rig]:
         else:
             worker = make(setup)
             cleanup.callback(worker.close)
-        yield Rig(kind=kind, client=client, worker=worker, make=make, setup=setup)
+        yield Rig(kind=kind, client=client, worker=worker, make=make, setup=setup, cleanup=cleanup)
