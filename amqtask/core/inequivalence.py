@@ -8,7 +8,7 @@ _TEXT = re.compile(
     r"received (?P<wanted>.+?) but current is (?P<found>.+)",
     re.DOTALL,
 )
-_TYPED = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '\w+')?", re.DOTALL)
+_VALUE = re.compile(r"the value '(?P<typed>.*)' of type '\w+'|'(?P<plain>.*)'", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,5 +48,7 @@ def _value(text: str) -> str | None:
     text = text.strip()
     if text == "none":
         return None
-    typed = _TYPED.fullmatch(text)
-    return typed["value"] if typed else text
+    match = _VALUE.fullmatch(text)
+    if match is None:
+        return text
+    return match["plain"] if match["typed"] is None else match["typed"]
