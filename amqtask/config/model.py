@@ -202,7 +202,15 @@ class ResultsConfig(Section):
     url: Annotated[str, SECRET] | None = Field(default=None, repr=False, description="The store's URL.")
     expires: Duration | None = Field(default=86400.0, description="How long results are kept; null is for ever.")
     serializer: SerializerName = Field(default="json", description="How results are encoded.")
+    compression: Compression | None = Field(default=None, description="How results of over 1 KiB are compressed.")
+    prefix: str = Field(default="", description="What the store's keys or tables begin with.")
+    retry_for: Duration = Field(default=60.0, description="How long a result is tried to be stored.")
+    timeout: Duration = Field(default=10.0, description="How long a caller waits for a store that does not answer.")
+    poll_interval: Duration = Field(default=0.5, description="The longest pause between looks at a store without push.")
     persistent: bool = Field(default=False, description="rpc: results survive a restart of the broker.")
+    keep: Size = Field(default=64 * 1024**2, description="rpc: how much of unread results is kept in memory.")
+    reply_expires: Duration = Field(default=1800.0, description="rpc: how long replies wait for a client to come back.")
+    options: dict[str, object] = Field(default={}, description="Options of the store's client.")
 
 
 class ControlConfig(Section):
