@@ -56,10 +56,7 @@ def folder(tmp_path: Path) -> Folder:
         ("queues: {q: {arguments: {x-queue-type: classic}}}", 'write "type:" instead'),
         ("exchanges: {x: {arguments: {alternate-exchange: x}}}", 'write "alternate:" instead'),
         ("queues: {q: {dead_letter: {strategy: at-least-once}}}", "at-least-once needs overflow: reject-publish"),
-        (
-            "queues: {q: {dead_letter: false, arguments: {x-dead-letter-strategy: at-most-once}}}",
-            "without a dead-letter",
-        ),
+        ("queues: {q: {exclusive: true, arguments: {x-dead-letter-routing-key: d}}}", "without a dead-letter exchange"),
         ("exchanges: {x: {type: topik}}", '1:23 exchange "x": unknown type "topik" (did you mean "topic"?)'),
         ("exchanges: {x: {type: x-delayed-message}}", "needs the argument x-delayed-type"),
         ("exchanges: {x: {alternate: task}}", '1:28 exchange "x": no exchange "task" is declared'),
