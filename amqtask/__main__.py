@@ -1,0 +1,5 @@
+"""`python -m amqtask` is `amqtask`."""
+
+from amqtask.cli.main import main
+
+main()

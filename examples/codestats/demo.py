@@ -1,0 +1,152 @@
+"""The demo: `make demo`, or `python -m examples.codestats.demo`.
+
+Publishes one task for each file of the standard library, starts a worker, and prints what it counted.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from amqtask import AsyncResult
+from examples.brokers import VARIABLE, NoBroker, find_broker
+from examples.codestats.report import by_package, dead_letter_table, package_table
+from examples.codestats.source import SourceFile, Stats, standard_library
+from examples.codestats.tasks import app, count
+from examples.objects import Objects, connected
+
+QUEUES = ("hi", "lo")
+PROCESSES = 2
+WIDTH = 100
+"""Columns, where the output goes to a file."""
+
+BROKEN = SourceFile(Path(__file__).with_name("broken.txt"), package="broken")
+"""One more file than the standard library has, so that there is something that does not parse."""
+
+IN_THE_WAY = f"""The broker already has {{}}.
+They may be yours, so the demo stops here. Give it a virtual host of its own in {VARIABLE};
+if an interrupted demo left them, remove them with `python -m examples.codestats.demo --clean`."""
+
+
+class Stopped(Exception):
+    """The demo cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file under way: the queue that its task went to, and the handle of its result."""
+
+    file: SourceFile
+    queue: str
+    result: AsyncResult[Stats]
+
+
+def publish(files: Sequence[SourceFile]) -> list[Sent]:
+    """Send a task for each file; when this returns, the broker has confirmed all of them."""
+    with app.batch():
+        return [Sent(file, queue_of(file.package), count.delay(str(file.path), package=file.package)) for file in files]
+
+
+def queue_of(package: str) -> str:
+    """The queue, of those that workers consume, that the files of a package go to by the routes and bindings."""
+    reached = app.router.resolve(count.name, ["a path"], {"package": package}).queues
+    return next(queue for queue in QUEUES if queue in reached)
+
+
+@contextmanager
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own; SIGTERM lets it finish what it runs."""
+    command = ["worker", "-A", "examples.codestats.tasks:app", "-Q", ",".join(QUEUES), "-c", str(PROCESSES)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, "-m", "amqtask", *command], stderr=log)
+        try:
+            yield process
+            ended = process.poll()
+        finally:
+            process.terminate()
+            process.wait()
+        if ended is not None:
+            log.seek(0)
+            raise Stopped(f"the worker ended by itself with exit code {ended}:\n{log.read().decode()}")
+
+
+def watch(sent: Sequence[Sent], progress: Progress, process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Show the results as they come, a bar for each queue; after how many seconds the last of each came."""
+    bars = {queue: progress.add_task(queue, total=sum(one.queue == queue for one in sent)) for queue in QUEUES}
+    started = time.monotonic()
+    finished: dict[str, float] = {}
+    for one in sent:
+
+        def came(result: AsyncResult[Stats], queue: str = one.queue) -> None:
+            progress.advance(bars[queue])
+            finished[queue] = time.monotonic() - started
+
+        one.result.then(came, came)
+    while process.poll() is None and not all(one.result.ready() for one in sent):
+        time.sleep(0.1)
+    return finished
+
+
+def run(console: Console, objects: Objects) -> None:
+    """The demo itself."""
+    files = [*standard_library(), BROKEN]
+    started = time.monotonic()
+    sent = publish(files)
+    seconds = time.monotonic() - started
+    console.print(f"published {len(sent):,} tasks in {seconds:.1f} s ({len(sent) / seconds:,.0f} a second), confirmed")
+    depths = {queue: objects.depth(queue) for queue in QUEUES}
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with worker() as process, Progress(*columns, console=console) as progress:
+        finished = watch(sent, progress, process)
+    for queue, seconds in finished.items():
+        console.print(f"{queue}: {depths[queue]:,} files, the last after {seconds:.1f} s")
+    seconds = max(finished.values())
+    console.print(f"together {len(sent) / seconds:,.0f} files a second by {PROCESSES} processes")
+    console.print(f"audit: {objects.depth('audit'):,} copies of messages\n")
+
+    results = [(one.file.package, one.result.get(propagate=False)) for one in sent]
+    packages = {one.file.package: one.queue for one in sent}
+    totals = by_package((package, stats) for package, stats in results if isinstance(stats, dict))
+    console.print(package_table(totals, packages))
+    console.print()
+    console.print(dead_letter_table(objects.dead_letters()))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo; its exit code."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    try:
+        with find_broker() as broker:
+            console.print(f"broker: {broker.what}")
+            os.environ[VARIABLE] = broker.url  # amqtask.yaml reads it, here and in the worker
+            with app, connected(app) as objects:
+                standing = [] if "--clean" in arguments else objects.standing()
+                if standing:
+                    raise Stopped(IN_THE_WAY.format(", ".join(standing)))
+                try:
+                    if "--clean" not in arguments:
+                        run(console, objects)
+                finally:
+                    objects.delete()
+    except (NoBroker, Stopped) as error:
+        console.print(str(error), style="red")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; what it made on the broker is removed")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""Looks at the exchanges and queues of an example from outside, as an operator would, and removes them afterwards."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pika
+import pika.exceptions
+from pika.adapters.blocking_connection import BlockingChannel
+
+from amqtask import App
+from examples.brokers import NoBroker, without_password
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message of a dead-letter queue: what it asked for, and what its headers say of the error."""
+
+    queue: str
+    arguments: Sequence[object]
+    error: str
+    detail: str
+
+
+class Objects:
+    """The exchanges and queues that an app's configuration declares."""
+
+    def __init__(self, app: App) -> None:
+        """Connect to the app's broker.
+
+        Raises:
+            NoBroker: it cannot be reached.
+        """
+        url = app.config.broker.url or ""
+        self._exchanges = tuple(app.topology.exchanges)
+        self._queues = tuple(app.topology.queues)
+        try:
+            self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise NoBroker(f"cannot reach {without_password(url)}: {error!r}") from error
+
+    def standing(self) -> list[str]:
+        """Which of them the broker has already."""
+        exchanges = [f"exchange {name}" for name in self._exchanges if self._has_exchange(name)]
+        return exchanges + [f"queue {name}" for name in self._queues if self.depth(name) is not None]
+
+    def depth(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None if there is no such queue."""
+        channel = self._connection.channel()
+        try:
+            count: int = channel.queue_declare(queue, passive=True).method.message_count
+        except pika.exceptions.ChannelClosedByBroker:
+            return None
+        channel.close()
+        return count
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Read what lies in the dead-letter queues, and leave it there."""
+        channel = self._connection.channel()
+        found = [letter for queue in self._queues if queue.endswith(".dlq") for letter in _read(channel, queue)]
+        channel.close()  # what was read and not acknowledged goes back
+        return found
+
+    def delete(self) -> None:
+        """Remove them, with all that is in them."""
+        channel = self._connection.channel()
+        for queue in self._queues:
+            channel.queue_delete(queue)
+        for exchange in self._exchanges:
+            channel.exchange_delete(exchange)
+        channel.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def _has_exchange(self, name: str) -> bool:
+        channel = self._connection.channel()
+        try:
+            channel.exchange_declare(name, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        channel.close()
+        return True
+
+
+@contextmanager
+def connected(app: App) -> Iterator[Objects]:
+    """The app's objects, for as long as the block."""
+    objects = Objects(app)
+    try:
+        yield objects
+    finally:
+        objects.close()
+
+
+def _read(channel: BlockingChannel, queue: str) -> Iterator[DeadLetter]:
+    while True:
+        method, properties, body = channel.basic_get(queue)
+        if method is None:
+            return
+        yield DeadLetter(
+            queue=queue,
+            arguments=json.loads(body)[0],
+            error=properties.headers["x-aqt-death-error"],
+            detail=properties.headers["x-aqt-death-detail"],
+        )

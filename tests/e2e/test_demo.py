@@ -1,0 +1,80 @@
+"""The demo, as a newcomer runs it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pika
+
+from examples.brokers import VARIABLE
+from tests.support.broker import Broker
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def demo(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "examples.codestats.demo", *arguments],
+        cwd=ROOT,
+        env=os.environ | {VARIABLE: url},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def test_the_demo_counts_every_file_and_finishes_hi_before_lo(vhost: str) -> None:
+    done = demo(vhost)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("broker: amqp://guest@")
+    published = re.search(r"published ([\d,]+) tasks", done.stdout)
+    finished = {name: (int(n.replace(",", "")), float(s)) for name, n, s in FINISHED.findall(done.stdout)}
+    audit = re.search(r"audit: ([\d,]+) copies", done.stdout)
+    assert published is not None
+    assert audit is not None
+    total = int(published[1].replace(",", ""))
+    assert total > 500
+    assert finished["hi"][0] + finished["lo"][0] == total
+    assert finished["hi"][1] < finished["lo"][1]
+    assert int(audit[1].replace(",", "")) == total
+    assert re.search(r"^json +hi ", done.stdout, re.MULTILINE)
+    assert re.search(r"^broken.txt +lo.dlq +SyntaxError: invalid syntax", done.stdout, re.MULTILINE)
+
+
+FINISHED = re.compile(r"^(hi|lo): ([\d,]+) files, the last after ([\d.]+) s$", re.MULTILINE)
+
+
+def test_the_demo_leaves_objects_alone_that_were_there_before_it(vhost: str) -> None:
+    with pika.BlockingConnection(pika.URLParameters(vhost)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("hi", durable=True)
+        channel.basic_publish("", "hi", b"precious")
+
+        done = demo(vhost)
+
+        assert done.returncode == 1
+        assert "already has queue hi" in done.stdout
+        assert channel.queue_declare("hi", passive=True).method.message_count == 1
+
+
+def test_what_an_interrupted_demo_left_can_be_removed(vhost: str) -> None:
+    with pika.BlockingConnection(pika.URLParameters(vhost)) as connection:
+        connection.channel().exchange_declare("files", exchange_type="fanout", durable=True)
+
+        assert demo(vhost, "--clean").returncode == 0
+
+        assert demo(vhost, "--clean").returncode == 0, "there is nothing left to remove, and that is no error"
+        channel = connection.channel()
+        channel.exchange_declare("files", exchange_type="direct")
+
+
+def test_a_broker_that_is_not_there_is_named(broker: Broker) -> None:
+    done = demo("amqp://guest:secret@localhost:1/")
+
+    assert done.returncode == 1
+    assert "cannot reach amqp://guest@localhost:1/" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
