@@ -10,7 +10,6 @@ broker.flush()                             # commits, then confirms
 
 from collections.abc import Iterable
 
-from amqtask.devbroker.channel import Channel
 from amqtask.devbroker.context import Context
 from amqtask.devbroker.emulate import DEFAULT, profile
 from amqtask.devbroker.errors import Refusal, not_allowed
@@ -18,6 +17,7 @@ from amqtask.devbroker.faults import Faults
 from amqtask.devbroker.journal import Forgetful, Journal
 from amqtask.devbroker.message import Message
 from amqtask.devbroker.replyto import ReplyAddresses
+from amqtask.devbroker.roles import Confirming
 from amqtask.devbroker.session import Session
 from amqtask.devbroker.sinks import SessionSink
 from amqtask.devbroker.vhost import VirtualHost
@@ -52,7 +52,7 @@ class Broker:
         self.sessions: dict[int, Session] = {}
         self.consumer_timeout = consumer_timeout
         self.memory_watermark = memory_watermark
-        self._unconfirmed: list[Channel] = []
+        self._unconfirmed: list[Confirming] = []
         self._sessions_made = 0
         self._block_reason: str | None = None
         self._is_low_on_memory = False
@@ -107,7 +107,7 @@ class Broker:
         """When `advance` has something to do next, or None."""
         return self.context.timers.next_at()
 
-    def confirm_later(self, channel: Channel) -> None:
+    def confirm_later(self, channel: Confirming) -> None:
         """`channel` has verdicts for its publisher; `flush` lets them out."""
         self._unconfirmed.append(channel)
 

@@ -7,53 +7,24 @@ goes to the sink.
 import base64
 import secrets
 from collections.abc import Callable
-from typing import Protocol
 
 from amqtask.devbroker.arguments import QueueKind
 from amqtask.devbroker.confirms import Confirms
 from amqtask.devbroker.consumers import Consumer
-from amqtask.devbroker.context import Context
 from amqtask.devbroker.emulate import GlobalQos
 from amqtask.devbroker.errors import Refusal, not_allowed, not_found, not_implemented, precondition_failed
-from amqtask.devbroker.faults import Faults
 from amqtask.devbroker.message import Entry, Message
 from amqtask.devbroker.patience import Patience
 from amqtask.devbroker.properties import Properties
 from amqtask.devbroker.publishing import prepare
 from amqtask.devbroker.queue import Queue, Return
-from amqtask.devbroker.replyto import PREFIX, PSEUDO_QUEUE, ReplyAddresses
+from amqtask.devbroker.replyto import PREFIX, PSEUDO_QUEUE
+from amqtask.devbroker.roles import Client
 from amqtask.devbroker.sinks import ChannelSink
 from amqtask.devbroker.tables import Table
 from amqtask.devbroker.unacked import Delivery, Unacked
-from amqtask.devbroker.vhost import VirtualHost
 
 QUORUM_PREFETCH_MAX = 2000
-
-
-class Hub(Protocol):
-    """The broker as a channel sees it."""
-
-    context: Context
-    faults: Faults
-    replies: ReplyAddresses
-    consumer_timeout: float
-
-    def confirm_later(self, channel: "Channel") -> None: ...
-
-
-class Client(Protocol):
-    """The session as a channel sees it."""
-
-    @property
-    def broker(self) -> Hub: ...
-
-    vhost: VirtualHost
-    user: str
-    channels: dict[int, "Channel"]
-    is_congested: bool
-    has_published: bool
-
-    def note_publish(self) -> None: ...
 
 
 class Channel:
@@ -309,7 +280,7 @@ class Channel:
             self.unacked.add(Delivery(self._tag, entry, queue, consumer, self.context.now))
             consumer.unacked += 1
             self._in_window += 1
-            if not self._patience.is_watching:
+            if consumer.timeout is not None and not self._patience.is_watching:
                 self._patience.watch()
         self.sink.deliver(consumer, self._tag, redelivered, message)
 
@@ -423,7 +394,7 @@ class Channel:
         if not self._is_open:
             return
         self._is_open = False
-        self.session.channels.pop(self.number, None)
+        self.session.channel_closed(self.number)
         self._patience.end()
         held = self.unacked.clear()
         for tag in list(self.consumers):

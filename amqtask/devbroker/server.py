@@ -65,11 +65,11 @@ class Server:
         self._password = password
         self._offset = 0.0
         self._store = Store.open(data) if data is not None else None
-        self._broker = Broker(
+        self.broker = Broker(
             now=time.time(), emulate=emulate, vhosts=vhosts, journal=self._store, memory_watermark=memory_watermark
         )
         if self._store is not None:
-            self._store.restore(self._broker)
+            self._store.restore(self.broker)
         self._peers: set[Peer] = set()
         self._woken: set[Peer] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,7 +112,7 @@ class Server:
 
     def advance(self, seconds: float) -> None:
         """Turn the broker's clock forward. Heartbeats and sockets keep to the real one."""
-        self.call(lambda broker: self._advance(seconds))
+        self.call(lambda broker: self.turn_clock(seconds))
 
     def __enter__(self) -> "Server":
         self.start()
@@ -171,7 +171,7 @@ class Server:
     def connected(self, peer: Peer) -> Connection:
         """A client has connected."""
         self._peers.add(peer)
-        return Connection(self._broker, self._login, lambda: self.wake(peer), name=peer.name)
+        return Connection(self.broker, self._login, lambda: self.wake(peer), name=peer.name)
 
     def disconnected(self, peer: Peer) -> None:
         """Its socket is closed."""
@@ -187,7 +187,12 @@ class Server:
 
     def tick(self) -> None:
         """Tell the broker the time."""
-        self._broker.advance(time.time() + self._offset)
+        self.broker.advance(time.time() + self._offset)
+
+    def turn_clock(self, seconds: float) -> None:
+        """As `advance`, from within the server's thread."""
+        self._offset += seconds
+        self.tick()
 
     def _login(self, user: str, password: str) -> bool:
         right_user = hmac.compare_digest(user.encode("utf-8", "replace"), self._user.encode())
@@ -201,14 +206,14 @@ class Server:
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        self._broker.flush()
+        self.broker.flush()
         woken, self._woken = self._woken, set()
         for peer in woken:
             peer.flush()
         self._arm_timer()
 
     def _arm_timer(self) -> None:
-        deadline = self._broker.next_deadline()
+        deadline = self.broker.next_deadline()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -221,14 +226,10 @@ class Server:
         self.tick()
         self.schedule_flush()
 
-    def _advance(self, seconds: float) -> None:
-        self._offset += seconds
-        self.tick()
-
     def _act(self, action: Callable[[Broker], T], done: "concurrent.futures.Future[T]") -> None:
         try:
             self.tick()
-            done.set_result(action(self._broker))
+            done.set_result(action(self.broker))
         except BaseException as error:  # noqa: BLE001 (it is raised where the result is asked for)
             done.set_exception(error)
         self.schedule_flush()

@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
-from amqtask.devbroker.channel import Channel, Hub
+from amqtask.devbroker.channel import Channel
 from amqtask.devbroker.errors import Refusal, channel_error
+from amqtask.devbroker.roles import Hub
 from amqtask.devbroker.sinks import ChannelSink, SessionSink
 from amqtask.devbroker.vhost import VirtualHost
 
@@ -40,6 +41,9 @@ class Session:
             raise channel_error("second 'channel.open' seen")
         channel = self.channels[number] = Channel(self, number, sink)
         return channel
+
+    def channel_closed(self, number: int) -> None:
+        self.channels.pop(number, None)
 
     def note_publish(self) -> None:
         """The client has published for the first time: alarms are for it too from now on."""

@@ -1,6 +1,7 @@
 """Random scripts on RabbitMQ and on the devbroker.
 
-AMQTASK_DIFFERENTIAL_STEPS sets how many steps are tried in all (10,000 takes an hour and a half); the default is a taste.
+AMQTASK_DIFFERENTIAL_STEPS sets how many steps are tried in all (10,000 takes an hour and a half); the default is a
+taste.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""Twins: the same script on a real RabbitMQ and on the devbroker, with everything that a client can see compared after each step."""
+"""Twins.
+
+The same script on a real RabbitMQ and on the devbroker, with everything that a client can see compared after each step.
+"""
 
 import time
 from collections.abc import Callable
