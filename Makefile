@@ -1,0 +1,53 @@
+# make demo    run the example on a real RabbitMQ, and see what happened
+# make test    run all tests
+# make check   formatting, lint, types, and who may import whom
+
+VENV ?= .venv
+RUN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench bench-quick clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(VENV)/.installed
+	@$(RUN)/python -m examples.codestats.demo
+
+test: $(VENV)/.installed-dev
+	@$(RUN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	@$(RUN)/ruff format --check --quiet . || { $(RUN)/ruff format --check .; exit 1; }
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/mypy --no-error-summary amqtask examples tests/typing
+	@$(RUN)/python -m pytest -q tests/test_architecture.py tests/test_public_api.py
+
+bench: $(VENV)/.installed-dev
+	@$(RUN)/python -m benchmarks
+
+bench-quick: $(VENV)/.installed-dev
+	@$(RUN)/python -m benchmarks --quick
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed once, and again when the dependencies change.
+$(VENV)/.installed: pyproject.toml | $(RUN)/python
+	@echo "installing amqtask into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(RUN)/python
+	@echo "installing amqtask and what its tests need into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(RUN)/python:
+	@test -n "$(PYTHON)" || { echo "amqtask needs Python 3.11 or later; there is none in the PATH" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "this Python cannot make a venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
