@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 .PHONY: help demo test check bench bench-quick clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 demo: $(VENV)/.installed
 	@$(RUN)/python -m examples.codestats.demo
@@ -38,12 +38,12 @@ clean:
 # Installed once, and again when the dependencies change.
 $(VENV)/.installed: pyproject.toml | $(RUN)/python
 	@echo "installing amqtask into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(RUN)/python -m pip install -qq --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(RUN)/python
 	@echo "installing amqtask and what its tests need into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(RUN)/python:
