@@ -38,6 +38,9 @@ def dial(address: Address, deadline: float) -> socket.socket:
             if address.tls:
                 sock = _start_tls(sock, address, deadline)
             return sock
+        except ConnectionFailed:
+            sock.close()
+            raise
         except OSError as error:
             sock.close()
             if failure is None or not isinstance(error, ConnectionRefusedError):

@@ -21,7 +21,7 @@ from amqtask.core.fieldtable import decode_short, decode_table
 from amqtask.core.message import HeaderValue
 from amqtask.drivers import frames
 from amqtask.drivers.base import ChannelSink
-from amqtask.drivers.replies import handshake_error
+from amqtask.drivers.replies import handshake_error, method_name
 from amqtask.drivers.stream import Stream
 from amqtask.errors import BrokerError, ConnectionFailed, ConnectionLost, MalformedMessage
 
@@ -271,10 +271,11 @@ class WireConnection(abc.ABC, Generic[ChannelT]):
     def _control(self, payload: bytes) -> None:
         (method,) = frames.method_id(payload)
         if method == frames.CONNECTION_CLOSE:
-            code, text, _, _ = frames.read_close(payload, 4)
+            code, text, class_id, blamed = frames.read_close(payload, 4)
             self.stream.out += frames.method_frame(0, frames.CONNECTION_CLOSE_OK)
             self.stream.flush()
-            self._lose(f"the broker closed it: {code} {text}", code=code, text=text)
+            operation = f" for {name}" if (name := method_name(class_id, blamed)) else ""
+            self._lose(f"the broker closed the connection{operation}: {code} {text}", code=code, text=text)
         elif method == frames.CONNECTION_CLOSE_OK:
             self._goodbye = True
         elif method == frames.CONNECTION_BLOCKED:

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -81,7 +81,8 @@ def takes_login(host: str, port: int, user: str = "guest", password: str = "gues
 class PrivateRabbitMQ:
     """One private node; a context manager. With `beside` it shares another node's epmd, to be joined to it.
 
-    `settings` are further lines of rabbitmq.conf; `management` turns the management plugin and its HTTP API on.
+    `settings` are further lines of rabbitmq.conf, `plugins` more plugins of the installation; `management` turns the
+    management plugin and its HTTP API on.
     The folder goes, and the node with it, on `close`, at exit, and when this process is killed.
     """
 
@@ -89,6 +90,7 @@ class PrivateRabbitMQ:
         self,
         *,
         management: bool = False,
+        plugins: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         beside: "PrivateRabbitMQ | None" = None,
     ) -> None:
@@ -105,10 +107,10 @@ class PrivateRabbitMQ:
         self._reaper.watch_folder(str(self._folder))
         self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
-        self.port, self.management_port, self._distribution_port, epmd_port = _free_ports(4)
+        self.port, self.management_port, self._distribution_port, epmd_port = free_ports(4)
         self._epmd_port: int = beside._epmd_port if beside else epmd_port
         self.name: Final = f"aqt{self.port}@localhost"
-        self._write_settings(management, settings or {})
+        self._write_settings(management, plugins, settings or {})
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -271,14 +273,14 @@ class PrivateRabbitMQ:
         )
         self._reaper.watch_group(self._epmd.pid)
 
-    def _write_settings(self, management: bool, settings: Mapping[str, str]) -> None:
+    def _write_settings(self, management: bool, plugins: Sequence[str], settings: Mapping[str, str]) -> None:
         for folder in ("mnesia", "log", "generated", "schema"):
             (self._folder / folder).mkdir()
         cookie = self._folder / ".erlang.cookie"
         cookie.write_text(COOKIE)
         cookie.chmod(0o400)
-        plugins = "rabbitmq_management" if management else ""
-        (self._folder / "enabled_plugins").write_text(f"[{plugins}].\n")
+        enabled = [*plugins, "rabbitmq_management"] if management else plugins
+        (self._folder / "enabled_plugins").write_text(f"[{','.join(enabled)}].\n")
         lines = {
             "listeners.tcp.local": f"127.0.0.1:{self.port}",
             "log.console": "false",
@@ -322,7 +324,8 @@ class PrivateRabbitMQ:
         return "\n".join("\n".join(text.splitlines()[-20:]) for text in texts)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many TCP ports of 127.0.0.1 that nothing listens on now."""
     # Below the range that the kernel takes for outgoing connections: a stopped node must find its port free again.
     with contextlib.ExitStack() as held:
         ports: list[int] = []

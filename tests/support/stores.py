@@ -31,29 +31,29 @@ def answers(host: str, port: int) -> bool:
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of AMQTASK_REDIS_URL, of a private server, or of the one on localhost."""
+def redis_server(port: int | None = None) -> Iterator[str]:
+    """The URL of a private server, on `port` if one is given; else of AMQTASK_REDIS_URL or of the one on localhost."""
     given = os.environ.get("AMQTASK_REDIS_URL")
     binary = shutil.which("redis-server")
-    if given:
+    if given and port is None:
         yield given
     elif binary:
-        port = free_port()
+        port = port or free_port()
         with _running([binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], port):
             yield f"redis://127.0.0.1:{port}/0"
-    elif answers("127.0.0.1", 6379):
+    elif port is None and answers("127.0.0.1", 6379):
         yield "redis://127.0.0.1:6379/0"
     else:
         pytest.skip("no Redis: install redis-server or set AMQTASK_REDIS_URL")
 
 
 @contextmanager
-def memcached_server() -> Iterator[str]:
-    """The URL of a private memcached."""
+def memcached_server(port: int | None = None) -> Iterator[str]:
+    """The URL of a private memcached, on `port` if one is given."""
     binary = shutil.which("memcached")
     if binary is None:
         pytest.skip("no memcached: install the package memcached")
-    port = free_port()
+    port = port or free_port()
     with _running([binary, "-p", str(port), "-l", "127.0.0.1", "-u", "nobody", "-U", "0", "-I", "4m"], port):
         yield f"memcached://127.0.0.1:{port}"
 
