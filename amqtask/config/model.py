@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
 from amqtask.config.broker import BrokerConfig
 from amqtask.config.objects import BindingConfig, ExchangeConfig, QueueConfig, QueueSettings, RouteConfig
 from amqtask.config.section import SECRET, Section, wrong
-from amqtask.config.values import Duration, Rate, Size, Whole
+from amqtask.config.values import Duration, NotNegative, Positive, Rate, Size
 from amqtask.core.finding import nearest
 
 Pool: TypeAlias = Literal["processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo"]
-Positive: TypeAlias = Annotated[Whole, Field(ge=1)]
-NotNegative: TypeAlias = Annotated[Whole, Field(ge=0)]
 
 SerializerName: TypeAlias = Literal["json", "msgpack", "yaml", "pickle", "raw"]
 Compression: TypeAlias = Literal["gzip", "zlib", "bz2", "bzip2", "lzma", "xz", "zstd"]
@@ -103,12 +101,8 @@ class WorkerConfig(Section):
         default=(), description="The queues to consume; -Q overrides; all work queues where empty."
     )
     pool: Pool = Field(default="processes", description="How tasks run at the same time.")
-    concurrency: PositiveInt | None = Field(
-        default=None, description="How many at a time; the number of CPUs by default."
-    )
-    processes: PositiveInt | None = Field(
-        default=None, description="Processes that share the concurrency of other pools."
-    )
+    concurrency: Positive | None = Field(default=None, description="How many at a time; the number of CPUs by default.")
+    processes: Positive | None = Field(default=None, description="Processes that share the concurrency of other pools.")
     prefetch: Literal["auto"] | Positive = Field(
         default="auto", description="Unacknowledged messages for each consumer."
     )
@@ -123,9 +117,7 @@ class WorkerConfig(Section):
     soft_time_limit: Duration | None = Field(
         default=None, description="After so long the task gets SoftTimeLimitExceeded."
     )
-    max_tasks_per_child: PositiveInt | None = Field(
-        default=None, description="A process is replaced after so many tasks."
-    )
+    max_tasks_per_child: Positive | None = Field(default=None, description="A process is replaced after so many tasks.")
     max_memory_per_child: Size | None = Field(default=None, description="A process that uses more is replaced.")
     max_crashes: NotNegative = Field(default=3, description="A task whose process died so often is dead-lettered.")
     create_missing_queues: bool = Field(default=False, description="Declare queues of -Q that the configuration lacks.")

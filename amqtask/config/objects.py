@@ -3,12 +3,12 @@
 import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, GetJsonSchemaHandler, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, JsonValue, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from amqtask.config.section import Section, wrong
-from amqtask.config.values import Count, Duration, Size, Whole
+from amqtask.config.values import Byte, Count, Duration, Positive, Size, parse_whole
 from amqtask.core.queue_arguments import QUEUE_ARGUMENTS
 
 Declare: TypeAlias = Literal["always", "verify", "never"]
@@ -172,10 +172,10 @@ class QueueSettings(Section):
         default=None,
         description="false, a queue's name, or a mapping; the queue `<name>.dlq` for durable queues by default.",
     )
-    delivery_limit: Annotated[Whole, Field(ge=-1)] | None = Field(
+    delivery_limit: Annotated[int, Field(ge=-1), BeforeValidator(parse_whole)] | None = Field(
         default=None, description="Failed deliveries before a message is dead-lettered; -1 is no limit."
     )
-    max_priority: Annotated[Whole, Field(ge=1, le=255)] | None = Field(
+    max_priority: Annotated[int, Field(ge=1, le=255), BeforeValidator(parse_whole)] | None = Field(
         default=None, description="The highest priority (classic queues; quorum queues have theirs without it)."
     )
     single_active_consumer: bool | None = Field(
@@ -184,9 +184,7 @@ class QueueSettings(Section):
     leader_locator: Literal["client-local", "balanced"] | None = Field(
         default=None, description="On which node the leader starts."
     )
-    initial_group_size: Annotated[Whole, Field(ge=1)] | None = Field(
-        default=None, description="The number of replicas at first."
-    )
+    initial_group_size: Positive | None = Field(default=None, description="The number of replicas at first.")
     consumer_timeout: Duration | None = Field(
         default=None,
         description="How long a delivery may stay unacknowledged (per queue: RabbitMQ 3.12 to 4.2, quorum on 4.3).",
@@ -194,7 +192,7 @@ class QueueSettings(Section):
     delayed_retry: DelayedRetryConfig | None = Field(default=None, description="Delayed retry by the broker (4.3).")
     max_age: Duration | None = Field(default=None, description="Streams: segments older than this are deleted.")
     segment_size: Size | None = Field(default=None, description="Streams: the size of a segment.")
-    filter_size: Annotated[Whole, Field(ge=16, le=255)] | None = Field(
+    filter_size: Annotated[int, Field(ge=16, le=255), BeforeValidator(parse_whole)] | None = Field(
         default=None, description="Streams: bytes of the filter of a chunk."
     )
 
@@ -231,7 +229,7 @@ class RouteConfig(Section):
         default=None, description="The routing key; may hold {task}, {kwargs.name} and {args.0}; {task} by default."
     )
     queue: str | None = Field(default=None, description="A queue, instead of exchange and key.")
-    priority: Annotated[Whole, Field(ge=0, le=255)] | None = Field(default=None, description="The messages' priority.")
+    priority: Byte | None = Field(default=None, description="The messages' priority.")
     confirm: bool | None = Field(default=None, description="Wait for the broker's confirm; publish.confirm otherwise.")
     persistent: bool | None = Field(
         default=None, description="Messages survive a restart; publish.persistent otherwise."

@@ -16,6 +16,7 @@ from amqtask.config.values import parse_duration
 MASK = "***"
 
 _PASSWORD = re.compile(r"(?<=://)([^:@/?#]*):.*@")
+_SECRET_NAME = re.compile(r"(?i)password|secret|token|credential")
 _IN_QUERY = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&#]*")
 
 
@@ -58,7 +59,8 @@ def _of_value(value: object, path: Path, marks: set[str], loaded: LoadedConfig) 
         yield from _of_model(value, path, loaded)
     elif isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _of_value(item, (*path, key), marks, loaded)
+            secret = {"secret"} if _SECRET_NAME.search(key) else set()
+            yield from _of_value(item, (*path, key), marks | secret, loaded)
     elif isinstance(value, (tuple, list)) and value:
         for index, item in enumerate(value):
             yield from _of_value(item, (*path, index), marks, loaded)

@@ -35,7 +35,9 @@ def build_topology(config: Config) -> Topology:
     for name, given in config.queues.items():
         queue = _queue(name, given, config.defaults.queue)
         dead = _dead_letter(queue, given, config, targets)
-        if dead is not None and dead.enabled:
+        if dead is None or not dead.enabled:
+            queue = _without_default_limit(queue, given)
+        else:
             queue = replace(queue, arguments={**queue.arguments, **_dead_letter_arguments(name, dead)})
             own = name + DLQ_SUFFIX
             if (dead.queue or own) == own and dead.exchange is None and own not in config.queues:
@@ -91,6 +93,8 @@ def _value(value: object) -> HeaderValue:
 
 
 def _queue(name: str, given: QueueConfig, defaults: QueueSettings) -> Queue:
+    """A queue without its dead letters; what is declared elsewhere has no defaults from here."""
+    general = defaults if given.declare in (None, "always") else QueueSettings()
     lasting = given.durable and not given.exclusive and not given.auto_delete
     kind = given.type or ((defaults.type or QUORUM) if lasting else CLASSIC)
     arguments: dict[str, HeaderValue] = {}
@@ -98,7 +102,7 @@ def _queue(name: str, given: QueueConfig, defaults: QueueSettings) -> Queue:
         if argument.setting.startswith("dead_letter."):
             continue
         fits = kind in argument.types
-        own, default = _setting(given, argument.setting), _setting(defaults, argument.setting)
+        own, default = _setting(given, argument.setting), _setting(general, argument.setting)
         if own is not None:
             # One setting may be spelled in two ways, each for one type. One that does not fit at all is kept, so that
             # the check finds it.
@@ -116,6 +120,15 @@ def _queue(name: str, given: QueueConfig, defaults: QueueSettings) -> Queue:
         declare=given.declare,
         path=("queues", name),
     )
+
+
+def _without_default_limit(queue: Queue, given: QueueConfig) -> Queue:
+    """Over the limit a message is dead-lettered, or lost: nobody loses one because of a default."""
+    if given.delivery_limit is not None or queue.dead_letter is not None:
+        return queue
+    if "x-delivery-limit" in given.arguments:
+        return queue
+    return replace(queue, arguments={key: value for key, value in queue.arguments.items() if key != "x-delivery-limit"})
 
 
 def _setting(settings: QueueSettings, name: str) -> bool | int | float | str | None:

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 BYTES = {
@@ -123,4 +123,7 @@ Count: TypeAlias = Annotated[int, BeforeValidator(parse_count), _schema(["250", 
 Rate: TypeAlias = Annotated[str, BeforeValidator(parse_rate), _schema(["10/s", "100/m", "5/h"], "rate")]
 """Tasks per second, minute or hour, in Celery's form."""
 
-Whole: TypeAlias = Annotated[int, BeforeValidator(parse_whole)]
+# The bound stands before the validator, or the JSON Schema would not know it as a bound of a number.
+Positive: TypeAlias = Annotated[int, Field(ge=1), BeforeValidator(parse_whole)]
+NotNegative: TypeAlias = Annotated[int, Field(ge=0), BeforeValidator(parse_whole)]
+Byte: TypeAlias = Annotated[int, Field(ge=0, le=255), BeforeValidator(parse_whole)]

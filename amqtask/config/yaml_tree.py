@@ -80,13 +80,15 @@ class _Reader:
             origin = self._place(mark.line + 1, mark.column + 1) if mark else self._place(1, 1)
             # Not str(error): it quotes the line, and the line may hold a password.
             words = ", ".join(part for part in (error.context, error.problem) if part)
-            line = text.splitlines()[mark.line : mark.line + 1] if mark else []
-            hint = 'inside { } and [ ] put "${…}" in quotes' if any("${" in part for part in line) else None
+            lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
+            hint = 'inside { } and [ ] put "${…}" in quotes' if any("${" in line for line in lines) else None
             self._problems.append(origin.problem(f"not valid YAML: {words}", hint))
             return None
         except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            self._problems.append(self._place(line, 1).problem("not valid YAML: a character that YAML does not allow"))
+            number = text.count("\n", 0, error.position) + 1
+            self._problems.append(
+                self._place(number, 1).problem("not valid YAML: a character that YAML does not allow")
+            )
             return None
         if root is None:
             return Node({}, self._place(1, 1))

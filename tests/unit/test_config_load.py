@@ -105,7 +105,7 @@ def test_a_missing_key_is_named_at_the_mapping_that_lacks_it(folder: Folder) -> 
         ("just text", "1:1 a configuration is a mapping"),
         ("imports: tasks", "1:10 imports: must be a list"),
         ("name: 5", "1:7 name: must be text (put it in quotes)"),
-        ("worker: {concurrency: 0}", "1:23 worker.concurrency: must be more than 0"),
+        ("worker: {concurrency: 0}", "1:23 worker.concurrency: must be at least 1"),
         ("worker: {ack_batch: 0}", "1:21 worker.ack_batch: must be at least 1"),
         ("worker: {prefetch: true}", "1:20 worker.prefetch: must be 'auto' or a whole number"),
         ("broker: {urls: []}", "1:16 broker.urls: must not be empty"),
