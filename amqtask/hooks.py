@@ -1,10 +1,9 @@
 """Middleware: typed onions around publishing and executing, composed once.
 
-A middleware is any object with one or both methods of `Middleware`; each calls `proceed` to go on, may do things
-before and after, may change what it hands on, and may raise.
+Each layer calls `proceed` to go on, may do things before and after, may change what it hands on, and may raise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ R = TypeVar("R")
 
 
 class Middleware:
-    """Base class of middlewares: both layers only proceed. Override what you need."""
+    """Base class of middlewares: each layer only proceeds. Override what you need."""
 
     def around_publish(self, message: "TaskMessage", proceed: "Callable[[TaskMessage], None]") -> None:
         """Around sending a task message. `proceed` returns when the broker has it (at once within a batch)."""
@@ -25,6 +24,12 @@ class Middleware:
     def around_execute(self, context: "Context", proceed: "Callable[[Context], object]") -> object:
         """Around the user's function; returns its result. An exception raised here is the task's failure."""
         return proceed(context)
+
+    async def around_execute_async(
+        self, context: "Context", proceed: "Callable[[Context], Awaitable[object]]"
+    ) -> object:
+        """Around the user's coroutine function, which does not pass through `around_execute`."""
+        return await proceed(context)
 
 
 class Layer(Protocol[T, R]):

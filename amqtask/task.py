@@ -125,6 +125,9 @@ class Sender(Protocol):
         ...
 
 
+HOOKS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
+
+
 class Task(Generic[P, R]):
     """A function that can be called here, or sent to a worker. Made by `@app.task`; may be subclassed (`base=`)."""
 
@@ -137,6 +140,8 @@ class Task(Generic[P, R]):
         self._sender = sender
         self._signature = inspect.signature(run)
         self._check = options.typing
+        self.has_hooks = any(getattr(type(self), hook) is not getattr(Task, hook) for hook in HOOKS)
+        """Its class overrides something that is called around an execution."""
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
@@ -240,7 +245,9 @@ class Task(Generic[P, R]):
             raise signal
         return signal
 
-    # What a subclass may do around an execution. Called in the worker, in the task's slot.
+    # What a subclass may do around an execution. Called in the worker, in the task's slot, before the outcome is stored
+    # and the message settled; of a coroutine function on its event loop. What `before_start` raises is the task's
+    # outcome; what the others raise is logged. None is called when the process dies, or for a hard time limit.
 
     def before_start(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """Before the function is called."""
@@ -267,7 +274,7 @@ class Task(Generic[P, R]):
         kwargs: Mapping[str, object],
         einfo: str,
     ) -> None:
-        """After all of these, whatever the end."""
+        """After `on_success` and `on_failure`; `retval` is the value or the exception."""
 
 
 AnyTask: TypeAlias = Task[..., Any]

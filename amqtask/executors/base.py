@@ -4,19 +4,25 @@ Laws, each a test in `tests/contract/test_executor.py`:
 
 1. `submit` never blocks and may be called from any thread.
 2. At most `capacity` executions run at a time; the others wait in the order of their coming.
-3. `run` returns after `stop`, when what runs has ended and what waits was given back by `drain`.
+3. After `stop` nothing is started any more; `run` returns when what runs has ended.
 4. Every execution that was started is finished exactly once, whatever the user's code raises.
-5. `interrupt` raises into the execution's code where the pool can do that, and says whether it could.
+5. `interrupt` raises into the user's code of an execution where the pool can do that, never into anything else.
 6. An execution sees no context variable that another one set.
+7. Plain functions and coroutine functions run in every pool.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 
 class Execution(Protocol):
     """What an executor runs: one task's run in this process."""
+
+    interruptible: bool
+    """The user's code runs. Set and cleared by the execution itself, in the thread where it runs."""
+    interrupt: type[BaseException] | None
+    """What was last raised into it, set by the executor; a coroutine gets a cancellation in its place."""
 
     @property
     def id(self) -> str:
@@ -29,15 +35,15 @@ class Execution(Protocol):
         ...
 
     def run(self) -> None:
-        """Run it to its end in the calling thread; nothing escapes."""
+        """Run it to its end in the calling thread; nothing escapes.
+
+        Once the user's code has ended it clears `interruptible`, and calls `Executor.calm` if `interrupt` is set.
+        """
         ...
 
     async def run_async(self) -> None:
-        """Run it to its end as a coroutine; nothing escapes but cancellation by the executor's own end."""
+        """Run it to its end as a coroutine; nothing escapes."""
         ...
-
-
-E = TypeVar("E", bound=Execution)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,24 +75,32 @@ class Executor(Protocol):
         ...
 
     def interrupt(self, execution: Execution, error: type[BaseException]) -> bool:
-        """Raise `error` inside the running execution, if it still runs;
+        """Raise `error` inside the user's code of an execution, if that still runs then; False where that cannot be.
 
-        False where that cannot be done. From any thread.
+        From any thread. Code that waits outside of Python, or never awaits, gets it when it is back.
         """
         ...
 
+    def calm(self, execution: Execution) -> None:
+        """The user's code has ended, in the calling thread: have an interrupt that is still on its way forgotten."""
+        ...
+
     def resize(self, capacity: int) -> None:
-        """Change the number of slots; what runs goes on."""
+        """Change the number of slots; what runs goes on. From any thread.
+
+        Raises:
+            ValueError: this pool cannot have so many.
+        """
         ...
 
     def run(self) -> None:
-        """Run executions until `stop`. Called once, on the process's main thread."""
+        """Run executions until `stop`. Called once, on the process's main thread, or the thread that stands for it."""
         ...
 
     def stop(self) -> None:
-        """Let `run` return once what runs has ended. From any thread or signal handler."""
+        """Start nothing more, and let `run` return once what runs has ended. From any thread."""
         ...
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the main thread run `function` between two executions, or beside them where it only waits."""
+        """Have the thread of `run` call `function` between two executions, or beside them where it only waits."""
         ...

@@ -4,7 +4,6 @@ Plain functions run on the main thread itself, so a soft limit can be a signal t
 Coroutines run on an event loop that lives as long as the slot.
 """
 
-import asyncio
 import collections
 import queue
 import signal
@@ -13,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from amqtask.executors.base import Abilities, Execution
+from amqtask.executors.coroutines import SlotLoop
+from amqtask.executors.waiting import take_all
 
 INTERRUPT = signal.SIGUSR2
 """The signal by which another thread makes the main thread look whether it is to be interrupted."""
@@ -29,7 +30,7 @@ class InlineExecutor:
         self._ready: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._running: Execution | None = None
         self._interrupt: tuple[Execution, type[BaseException]] | None = None
-        self._runner: asyncio.Runner | None = None
+        self._loop = SlotLoop()
         self._main: int | None = None
         self._stopping = False
 
@@ -41,13 +42,7 @@ class InlineExecutor:
         return len(self._waiting)
 
     def drain(self) -> list[Execution]:
-        taken = []
-        while self._waiting:
-            try:
-                taken.append(self._waiting.popleft())
-            except IndexError:  # the main thread took the last one in between
-                break
-        return taken
+        return take_all(self._waiting)
 
     def interrupt(self, execution: Execution, error: type[BaseException]) -> bool:
         if self._running is not execution or self._main is None:
@@ -55,6 +50,9 @@ class InlineExecutor:
         self._interrupt = (execution, error)
         signal.pthread_kill(self._main, INTERRUPT)
         return True
+
+    def calm(self, execution: Execution) -> None:
+        """The signal's handler looks at `interruptible` in the very thread that clears it: nothing can come late."""
 
     def resize(self, capacity: int) -> None:
         if capacity != 1:
@@ -71,13 +69,15 @@ class InlineExecutor:
                 step()
         finally:
             signal.signal(INTERRUPT, before)
-            if self._runner is not None:
-                self._runner.close()
+            self._loop.close()
 
     def stop(self) -> None:
+        self._stopping = True
         self._ready.put(None)
 
     def _next(self) -> None:
+        if self._stopping:
+            return
         try:
             execution = self._waiting.popleft()
         except IndexError:  # it was drained
@@ -85,19 +85,23 @@ class InlineExecutor:
         self._running = execution
         try:
             if execution.is_async:
-                self._run_async(execution)
+                self._loop.run(execution)
             else:
                 execution.run()
         finally:
             self._running = None
 
-    def _run_async(self, execution: Execution) -> None:
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        self._runner.run(execution.run_async())
-
     def _interrupted(self, signum: int, frame: FrameType | None) -> None:
         wanted, self._interrupt = self._interrupt, None
-        # The execution may have ended while the signal was on its way.
-        if wanted is not None and wanted[0] is self._running:
-            raise wanted[1]
+        if wanted is None:
+            return
+        execution, error = wanted
+        # It may have ended while the signal was on its way, or be deciding what became of it.
+        if execution is not self._running or not execution.interruptible:
+            return
+        if execution.is_async and not self._loop.runs_now(execution):
+            # The loop itself runs, or waits: an exception raised here would end the loop.
+            self._loop.cancel(execution, error)
+            return
+        execution.interrupt = error
+        raise error

@@ -7,10 +7,11 @@ import asyncio
 import contextvars
 import random
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import cast
 
 from amqtask.clock import Clock
-from amqtask.context import Context, DeliveryInfo, enter, leave
+from amqtask.context import Context, DeliveryInfo, enter
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import (
     DropReason,
@@ -24,10 +25,14 @@ from amqtask.core.outcome import (
 )
 from amqtask.core.protocol import read_body
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
-from amqtask.errors import ContentRefused, Ignore, MessageError, Reject, Retry, SoftTimeLimitExceeded
+from amqtask.core.state import FAILURE, SUCCESS
+from amqtask.errors import ContentRefused, Ignore, MessageError, Reject, Retry
 from amqtask.hooks import Middleware, compose
+from amqtask.log import event, get_logger
 from amqtask.worker.board import Board
 from amqtask.worker.execution import Execution
+
+logger = get_logger("worker")
 
 Finish = Callable[[Execution, Outcome], None]
 
@@ -49,8 +54,12 @@ class Executing:
         settle: Callable[[Delivery, Verdict], None],
         started: Callable[[Execution], None],
         finish: Finish,
+        calm: Callable[[Execution], None],
     ) -> None:
-        """`may_start` is asked just before the start; `started` hears of it; `finish` takes each outcome once."""
+        """`may_start` is asked just before the start; `started` hears of it; `finish` takes each outcome once.
+
+        `calm` is the executor's.
+        """
         self._node = node
         self._clock = clock
         self._board = board
@@ -61,10 +70,13 @@ class Executing:
         self._settle = settle
         self._started = started
         self._finish = finish
+        self._calm = calm
         self._base = contextvars.copy_context()
         self._free_slots = list(range(board.slots))
-        self._onion: Callable[[Context], object] = compose([m.around_execute for m in middlewares], _call)
-        self._plain = not middlewares
+        self._call: Callable[[Context], object] = compose([m.around_execute for m in middlewares], _call)
+        self._call_async: Callable[[Context], Awaitable[object]] = compose(
+            [m.around_execute_async for m in middlewares], _call_async
+        )
 
     def run(self, execution: Execution) -> None:
         """Run an execution of a plain function, and see it finished."""
@@ -77,12 +89,7 @@ class Executing:
         """Run an execution of a coroutine function, and see it finished."""
         if not self._begin(execution):
             return
-        # A task of its own has a copy of the context of its own.
-        running = asyncio.get_running_loop().create_task(
-            self._guarded_async(execution), context=self._base.copy(), name=execution.id
-        )
-        outcome = await running
-        self._end(execution, outcome)
+        self._end(execution, await self._guarded_async(execution))
 
     def _begin(self, execution: Execution) -> bool:
         if not self._may_start(execution):
@@ -131,40 +138,52 @@ class Executing:
     def _guarded(self, execution: Execution) -> Outcome:
         context = execution.context
         assert context is not None, "set by _begin"
-        token = enter(context)
+        enter(context)  # for good: this runs in a context of its own
         try:
-            try:
-                execution.interruptible = True
-                value = _call(context) if self._plain else self._onion(context)
-                execution.interruptible = False
-            finally:
-                execution.interruptible = False
-            outcome = self._returned(execution, value)
+            outcome = self._returned(execution, self._user_code(execution, context))
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its outcome
-            execution.interruptible = False
             outcome = self._raised(execution, error)
-        finally:
-            leave(token)
+        if execution.task.has_hooks:
+            tell_task(execution, outcome)
         return outcome
+
+    def _user_code(self, execution: Execution, context: Context) -> object:
+        try:
+            execution.interruptible = True
+            if execution.task.has_hooks:
+                execution.task.before_start(execution.id, context.args, context.kwargs)
+            return self._call(context)
+        finally:
+            # In this order: see `Executor.interrupt`.
+            execution.interruptible = False
+            if execution.interrupt is not None:
+                self._calm(execution)
 
     async def _guarded_async(self, execution: Execution) -> Outcome:
         context = execution.context
         assert context is not None, "set by _begin"
         enter(context)
         try:
-            execution.interruptible = True
-            value = _call(context) if self._plain else self._onion(context)
-            if asyncio.iscoroutine(value):
-                value = await value
-            execution.interruptible = False
-            return self._returned(execution, value)
+            outcome = self._returned(execution, await self._user_coroutine(execution, context))
         except asyncio.CancelledError as error:
-            execution.interruptible = False
             reason = execution.interrupt
-            return self._raised(execution, reason() if reason is not None else error)
+            outcome = self._raised(execution, error if reason is None else reason().with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its outcome
+            outcome = self._raised(execution, error)
+        if execution.task.has_hooks:
+            tell_task(execution, outcome)
+        return outcome
+
+    async def _user_coroutine(self, execution: Execution, context: Context) -> object:
+        try:
+            execution.interruptible = True
+            if execution.task.has_hooks:
+                execution.task.before_start(execution.id, context.args, context.kwargs)
+            return await self._call_async(context)
+        finally:
             execution.interruptible = False
-            return self._raised(execution, error)
+            if execution.interrupt is not None:
+                self._calm(execution)
 
     def _returned(self, execution: Execution, value: object) -> Outcome:
         context = execution.context
@@ -259,7 +278,24 @@ def _call(context: Context) -> object:
     return task(*context.args, **context.kwargs)
 
 
-def limit_error(execution: Execution) -> type[BaseException]:
-    """What a soft limit raises inside the task."""
-    execution.interrupt = SoftTimeLimitExceeded
-    return SoftTimeLimitExceeded
+async def _call_async(context: Context) -> object:
+    return await cast(Awaitable[object], _call(context))
+
+
+def tell_task(execution: Execution, outcome: Outcome) -> None:
+    """Call what the task's class has for this outcome. It changes nothing any more: what it raises is logged."""
+    task, context = execution.task, execution.context
+    assert context is not None, "it was executed"
+    task_id, args, kwargs = execution.id, context.args, context.kwargs
+    try:
+        match outcome:
+            case Success(value):
+                task.on_success(value, task_id, args, kwargs)
+                task.after_return(SUCCESS, value, task_id, args, kwargs, "")
+            case Failure(error, text):
+                task.on_failure(error, task_id, args, kwargs, text)
+                task.after_return(FAILURE, error, task_id, args, kwargs, text)
+            case RetryWanted(error=error, traceback=text):
+                task.on_retry(error, task_id, args, kwargs, text)
+    except BaseException:  # not even SystemExit may keep the message from being settled
+        logger.exception("%s[%s]: a method of its class failed", task.name, task_id, extra=event("task-hook-failed"))

@@ -8,7 +8,6 @@ from amqtask.core.body import TaskBody
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.request import Request
 from amqtask.effective import Effective
-from amqtask.errors import TaskSignal
 from amqtask.task import AnyTask
 
 if TYPE_CHECKING:
@@ -69,8 +68,8 @@ class Execution:
         """Its outcome is decided; a later one is dropped."""
         self.interruptible = False
         """The user's code runs, and may be interrupted."""
-        self.interrupt: type[TaskSignal] | None = None
-        """Why it was interrupted, where the pool cannot raise the reason itself."""
+        self.interrupt: type[BaseException] | None = None
+        """What the executor raised into it; a coroutine is cancelled instead, and ends as if that had been raised."""
 
     def run(self) -> None:
         """Run it in the calling thread."""

@@ -109,6 +109,7 @@ class Node:
             settle=self._settle,
             started=self._started,
             finish=self.finisher.finish,
+            calm=executor.calm,
         )
         mode = app.config.broker.declare
         self.consumer = Consumer(
@@ -326,7 +327,6 @@ class Node:
         return due
 
     def _soft_limit(self, execution: Execution) -> None:
-        execution.interrupt = SoftTimeLimitExceeded
         if not self.executor.interrupt(execution, SoftTimeLimitExceeded):
             logger.warning("%s is over its soft limit, and this pool cannot interrupt it", label(execution))
 
