@@ -3,11 +3,13 @@
 Celery reads a key and then writes it; here a script does both, so that two writers cannot undo each other.
 """
 
+import collections
 import random
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import redis
 from redis.exceptions import NoScriptError, RedisError
@@ -25,7 +27,7 @@ TASK_KEY = "celery-task-meta-"
 GROUP_KEY = "celery-taskset-meta-"
 
 _HEALTH = 20.0
-"""Seconds of silence after which the subscribed connection is asked whether it lives."""
+"""Seconds between two looks at whether the subscribed connection lives."""
 
 # KEYS: the task's key, also the channel. ARGV: precedence, value, milliseconds to live ('' for ever).
 # The precedence of a value that Celery wrote is that of its state; of one in a frame it is in the first line.
@@ -123,21 +125,12 @@ class RedisStore:
         return f"{self._prefix}{GROUP_KEY}{group_id}"
 
 
-class _Connection(Protocol):
-    """What is used of a connection of redis-py, whose own type has untyped methods."""
-
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def send_command(self, *arguments: str, check_health: bool) -> None: ...
-    def can_read(self, timeout: float) -> bool: ...
-    def read_response(self) -> object: ...
-
-
 class Subscriber:
     """A Lookout: one connection that subscribes to the keys of those who wait, and asks once for what is there already.
 
-    Its thread reads; who begins to wait writes the subscription to the same connection, which is a few bytes into a
-    socket's buffer. What is lost with a connection is made good by subscribing and asking again on the next one.
+    One thread owns the connection and reads. Another wakes it, by a message on a channel of its own, when somebody
+    begins to wait: no connection of redis-py can be shared by two threads. What is lost with a connection is made good
+    by subscribing and asking again on the next one.
     """
 
     def __init__(self, store: RedisStore, watchers: Watchers, setup: BackendSetup) -> None:
@@ -145,104 +138,103 @@ class Subscriber:
         self._watchers = watchers
         self._setup = setup
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
         self._wanted: set[str] = set()
-        self._wake = threading.Event()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="amqtask-results-redis", daemon=True)
-        self._thread.start()
+        self._changes: collections.deque[tuple[str, bool]] = collections.deque()
+        self._changed = threading.Event()
+        self._closed = threading.Event()
+        self._wake_channel = f"{store.key('wake')}-{uuid.uuid4().hex}"
+        self._threads = [
+            threading.Thread(target=self._run, name="amqtask-results-redis", daemon=True),
+            threading.Thread(target=self._wake, name="amqtask-results-wake", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def watch(self, task_id: str) -> None:
         with self._lock:
             self._wanted.add(task_id)
-            self._wake.set()
             # Subscribing twice is harmless, and is answered, so that a second watcher is told of the present report.
-            self._send("SUBSCRIBE", self._store.key(task_id))
+            self._changes.append((task_id, True))
+        self._changed.set()
 
     def unwatch(self, task_id: str) -> None:
         with self._lock:
             if task_id not in self._watchers:
                 self._wanted.discard(task_id)
-                self._send("UNSUBSCRIBE", self._store.key(task_id))
+                self._changes.append((task_id, False))
+        # Not woken for: nobody waits for the end of a subscription.
 
     def close(self) -> None:
-        self._closed = True
-        with self._lock:
-            self._wake.set()
-            self._send("PING")
-        if self._thread is not threading.current_thread():
-            self._thread.join(5.0)
+        self._closed.set()
+        self._changed.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(5.0)
 
-    def _send(self, *command: str) -> None:
-        if self._connection is None:
-            return
-        try:
-            self._connection.send_command(*command, check_health=False)
-        except (RedisError, OSError):
-            # The thread that reads sees the same end, and subscribes anew on another connection.
-            logger.debug("a subscription could not be sent", extra=event("store-down"))
+    def _wake(self) -> None:
+        while not self._closed.is_set():
+            self._changed.wait()
+            self._changed.clear()
+            try:
+                self._store.client.publish(self._wake_channel, b"")
+            except (RedisError, OSError) as error:
+                # The other thread has lost its connection too, and subscribes to all that is wanted on the next one.
+                logger.debug("the subscriber could not be woken: %s", error, extra=event("store-down"))
 
     def _run(self) -> None:
         failures = 0
-        while not self._closed:
-            if not self._wanted:
-                self._wake.clear()
-                if not self._wanted and not self._closed:
-                    self._wake.wait()
-                continue
-            connection: _Connection = self._store.client.connection_pool.make_connection()
+        while not self._closed.is_set():
+            pubsub: _PubSub = self._store.client.pubsub()  # type: ignore[no-untyped-call]  # redis-py has no type here
             try:
-                connection.connect()
-                self._subscribe_all(connection)
+                self._subscribe_all(pubsub)
                 failures = 0
-                self._read(connection)
+                self._read(pubsub)
             except (RedisError, OSError, BackendFailed) as error:
                 failures += 1
                 if failures == 1:
                     logger.warning("no news from Redis: %s; trying again", error, extra=event("store-down"))
-                self._pause(self._setup.backoff.delay(failures, random.random()))
+                self._closed.wait(self._setup.backoff.delay(failures, random.random()))
             finally:
-                with self._lock:
-                    self._connection = None
-                connection.disconnect()
+                pubsub.close()
 
-    def _pause(self, seconds: float) -> None:
-        self._wake.clear()
-        if not self._closed:
-            self._wake.wait(seconds)
-
-    def _subscribe_all(self, connection: _Connection) -> None:
+    def _subscribe_all(self, pubsub: "_PubSub") -> None:
         with self._lock:
+            self._changes.clear()
             keys = [self._store.key(task_id) for task_id in self._wanted]
-            if keys:
-                connection.send_command("SUBSCRIBE", *keys, check_health=False)
-            self._connection = connection
+        pubsub.subscribe(self._wake_channel, *keys)
 
-    def _read(self, connection: _Connection) -> None:
-        asked = False
+    def _read(self, pubsub: "_PubSub") -> None:
         fresh: list[str] = []
-        while not self._closed:
-            if not connection.can_read(timeout=0 if fresh else _HEALTH):
-                if fresh:
-                    self._tell_present(fresh)
-                    fresh = []
-                    continue
-                if asked:
-                    raise BackendFailed("Redis does not answer")
-                asked = True
-                with self._lock:
-                    self._send("PING")
+        while not self._closed.is_set():
+            self._change(pubsub)
+            message = pubsub.get_message(timeout=0 if fresh else _HEALTH)
+            if message is None:
+                self._tell_present(fresh)
+                fresh = []
                 continue
-            asked = False
-            reply = connection.read_response()
-            if not isinstance(reply, list) or len(reply) != 3:
+            key = message["channel"].decode()
+            if key == self._wake_channel:
                 continue
-            kind, key, value = reply
-            task_id = self._store.task_id(key.decode())
-            if kind == b"subscribe":
-                fresh.append(task_id)
-            elif kind == b"message":
-                self._tell({task_id: value})
+            if message["type"] == "subscribe":
+                fresh.append(self._store.task_id(key))
+            elif message["type"] == "message":
+                self._tell({self._store.task_id(key): message["data"]})
+
+    def _change(self, pubsub: "_PubSub") -> None:
+        with self._lock:
+            if not self._changes:
+                return
+            begun = [self._store.key(task_id) for task_id, begins in self._changes if begins]
+            ended = [
+                self._store.key(task_id)
+                for task_id, begins in self._changes
+                if not begins and task_id not in self._wanted
+            ]
+            self._changes.clear()
+        if ended:
+            pubsub.unsubscribe(*ended)
+        if begun:
+            pubsub.subscribe(*begun)
 
     def _tell_present(self, task_ids: Sequence[str]) -> None:
         for start in range(0, len(task_ids), 500):
@@ -256,6 +248,15 @@ class Subscriber:
                 self._watchers.end(
                     BackendFailed(f"the stored result of task {task_id} cannot be read: {error}"), [task_id]
                 )
+
+
+class _PubSub(Protocol):
+    """What is used of redis-py's PubSub, whose methods have no types."""
+
+    def subscribe(self, *channels: str) -> object: ...
+    def unsubscribe(self, *channels: str) -> object: ...
+    def get_message(self, *, timeout: float) -> Any: ...
+    def close(self) -> None: ...
 
 
 def _joined(prefix: str) -> str:
@@ -276,6 +277,8 @@ def create(setup: BackendSetup) -> StoredResults:
     options: dict[str, object] = {
         "socket_connect_timeout": setup.connect_timeout,
         "socket_timeout": setup.connect_timeout,
+        "socket_keepalive": True,
+        "health_check_interval": int(_HEALTH),
         **setup.options,
         "protocol": 2,
         "decode_responses": False,
