@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 from types import FrameType
 
@@ -70,18 +71,18 @@ class Zygote:
         # What is there now is never collected, so that collections in the children do not copy its pages.
         gc.collect()
         gc.freeze()
+        notes: list[Note | None] = list(self._pipe.buffered())
         while True:
-            readable, _, _ = select.select([self._pipe.fileno(), reader], [], [])
-            if reader in readable:
-                os.read(reader, 4096)
-                self._reap()
-            if self._pipe.fileno() not in readable:
-                continue
-            for note in self._pipe.ready():
+            for note in notes:
                 if note is None:
                     return 0
                 if note["do"] == "fork" and self._fork(note, (reader, writer)):
                     return self._forked(note)
+            readable, _, _ = select.select([self._pipe.fileno(), reader], [], [])
+            if reader in readable:
+                os.read(reader, 4096)
+                self._reap()
+            notes = list(self._pipe.ready()) if self._pipe.fileno() in readable else []
 
     def _fork(self, note: Note, mine: tuple[int, int]) -> bool:
         """Fork; True in the new process."""
@@ -89,7 +90,8 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for descriptor in mine:
+            # Also those of processes that are forked next: an end that is held here never looks closed.
+            for descriptor in (*mine, *self._pipe.take_descriptors(sys.maxsize)):
                 os.close(descriptor)
             self._pipe.close()
             return True

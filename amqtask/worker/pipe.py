@@ -61,11 +61,15 @@ class Pipe:
     def ready(self) -> Iterator[Note | None]:
         """The notes that are there once the socket is readable; a None when the other end is gone."""
         alive = self._read()
+        yield from self.buffered()
+        if not alive:
+            yield None
+
+    def buffered(self) -> Iterator[Note]:
+        """The notes that came together with one that was received: the socket does not tell of them any more."""
         while b"\n" in self._buffer:
             line, _, self._buffer = self._buffer.partition(b"\n")
             yield json.loads(line)
-        if not alive:
-            yield None
 
     def take_descriptors(self, count: int) -> list[int]:
         """The file descriptors that came with the oldest note whose are not taken yet."""
