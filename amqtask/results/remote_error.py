@@ -28,7 +28,7 @@ def find_loaded(module: str, qualname: str) -> type[Exception] | None:
     for name in qualname.split("."):
         if container is None:
             return None
-        # vars, because a module's own __getattr__ may import what it is asked for.
-        found = vars(container).get(name)
+        # Not getattr, because a module's own __getattr__ may import what it is asked for.
+        found = getattr(container, "__dict__", {}).get(name)
         container = found if isinstance(found, type) else None
     return found if isinstance(found, type) and issubclass(found, Exception) else None
