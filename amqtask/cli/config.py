@@ -33,14 +33,7 @@ def check(target: Target, strict: bool) -> None:
     if strict and loaded.warnings:
         raise ConfigError(loaded.warnings)
     show_warnings(loaded)
-    topology = build_topology(loaded.config)
-    counts = (
-        _count(len(topology.exchanges), "exchange"),
-        _count(len(topology.queues), "queue"),
-        _count(len(topology.bindings), "binding"),
-        _count(len(loaded.config.routes), "route"),
-    )
-    click.echo(f"{loaded.file or target.app}: ok: {', '.join(counts)}")
+    click.echo(f"{loaded.file or target.app}: ok: {summary(loaded)}")
 
 
 @config.command()
@@ -83,6 +76,18 @@ def show_warnings(loaded: LoadedConfig) -> None:
     """Write the warnings of a configuration on standard error."""
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def summary(loaded: LoadedConfig) -> str:
+    """How much of what a configuration declares."""
+    topology = build_topology(loaded.config)
+    counts = (
+        _count(len(topology.exchanges), "exchange"),
+        _count(len(topology.queues), "queue"),
+        _count(len(topology.bindings), "binding"),
+        _count(len(loaded.config.routes), "route"),
+    )
+    return ", ".join(counts)
 
 
 def _is_in(setting: Setting, sections: tuple[str, ...]) -> bool:

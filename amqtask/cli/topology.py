@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from amqtask.cli.config import show_warnings
+from amqtask.cli.config import show_warnings, summary
 from amqtask.cli.exits import FAILED
 from amqtask.cli.target import Target, target_options
 from amqtask.config.load import LoadedConfig
@@ -44,10 +44,7 @@ def validate(target: Target, server: Version | None) -> None:
     loaded = target.load_config()
     check_for_server(loaded, server)
     show_warnings(loaded)
-    declared = build_topology(loaded.config)
-    click.echo(
-        f"ok: {len(declared.exchanges)} exchanges, {len(declared.queues)} queues, {len(declared.bindings)} bindings"
-    )
+    click.echo(f"ok: {summary(loaded)}")
 
 
 @topology.command()

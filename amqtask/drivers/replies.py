@@ -1,5 +1,7 @@
 """AMQP's reply codes as amqtask's errors, with the operation and its object in the message."""
 
+import re
+
 from amqtask.core.address import Address
 from amqtask.core.declare import (
     BindExchange,
@@ -50,11 +52,41 @@ _METHODS = {
     (85, 10): "confirm.select",
 }
 
+# Of the object that the operation names first, and of the other one: a binding's source, the exchange of a queue's dead
+# letters, an alternate exchange.
+_PERMISSIONS = {
+    "exchange.declare": ("configure (with an alternate exchange also read)", "write"),
+    "exchange.delete": ("configure", "configure"),
+    "exchange.bind": ("write", "read"),
+    "queue.declare": ("configure (with dead letters also read)", "write"),
+    "queue.bind": ("write", "read"),
+    "queue.unbind": ("write", "read"),
+    "queue.purge": ("read", "read"),
+    "queue.delete": ("configure", "configure"),
+    "basic.consume": ("read", "read"),
+    "basic.publish": ("write", "write"),
+}
+_REFUSED = re.compile(r"(?<!configure )(?<!write )(?<!read )access to (?:queue|exchange) '(?P<name>.*?)' in vhost")
+_FIRST_NAME = re.compile(r" of (?:queue )?'(.*?)'")
+
 
 def channel_error(code: int, text: str, operation: str) -> ChannelClosed:
     """Why the broker closed a channel. `operation` says what was asked of which object."""
     kind = _CHANNEL_ERRORS.get(code, ChannelClosed)
-    return kind(f"{operation}: {code} {text}" if operation else f"{code} {text}", code=code, text=text)
+    message = f"{operation}: {code} {text}" if operation else f"{code} {text}"
+    if kind is PermissionDenied and (needed := _permission(operation, text)):
+        message += f" (needed there: {needed})"
+    return kind(message, code=code, text=text)
+
+
+def _permission(operation: str, text: str) -> str | None:
+    """Which permission the user lacks; servers from 3.11 on say it themselves (RabbitMQ "Access Control")."""
+    refused = _REFUSED.search(text)
+    permissions = _PERMISSIONS.get(operation.partition(" ")[0])
+    if refused is None or permissions is None:
+        return None
+    asked = _FIRST_NAME.search(operation)
+    return permissions[0] if asked is None or asked[1] == refused["name"] else permissions[1]
 
 
 def method_name(class_id: int, method_id: int) -> str:

@@ -18,6 +18,7 @@ from amqtask.drivers import load_driver
 from amqtask.errors import BrokerError
 from tests.support.cli import Shell
 from tests.support.names import unique
+from tests.support.rabbitmq import RabbitNode
 
 
 class Deaf:
@@ -262,6 +263,32 @@ def test_a_missing_virtual_host_is_told_as_such(place: Place) -> None:
     assert "no access to virtual host 't.nowhere." in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("permissions", "words"),
+    [
+        (("^$", ".*", ".*"), ["exchange.declare", "configure"]),
+        ((".*", "^$", ".*"), ["write"]),
+        ((".*", ".*", "^$"), ["read"]),
+    ],
+)
+def test_a_missing_permission_is_told_as_such(
+    node: RabbitNode, tmp_path: Path, permissions: tuple[str, str, str], words: list[str]
+) -> None:
+    vhost, user = unique("v"), unique("u")
+    url = node.add_vhost(vhost)
+    node.ctl("add_user", user, "secret")
+    node.ctl("set_permissions", "-p", vhost, user, *permissions)
+    place = Place(url.replace("guest:guest@", f"{user}:secret@"), tmp_path)
+    place.write(FILE)
+
+    done = place.shell.run("topology", "apply")
+
+    assert done.returncode == 77, done.stderr
+    assert "403 ACCESS_REFUSED" in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
 # Offline
 
 
@@ -271,7 +298,7 @@ def test_validate_asks_no_broker(tmp_path: Path) -> None:
 
     done = shell.run("topology", "validate")
 
-    assert (done.returncode, done.stdout) == (0, "ok: 0 exchanges, 2 queues, 1 bindings\n")
+    assert (done.returncode, done.stdout) == (0, "ok: 0 exchanges, 2 queues, 1 binding, 0 routes\n")
 
 
 def test_validate_finds_what_a_version_does_not_take(tmp_path: Path) -> None:
