@@ -238,6 +238,17 @@ class BackendFailed(AmqtaskError):
     """The result backend could not be asked, or it refused."""
 
 
+# Beat
+
+
+class BeatStoreFailed(AmqtaskError):
+    """The store of beat's state could not be asked, or it refused."""
+
+
+class Fenced(AmqtaskError):
+    """Another beat has taken over since; what this one says does not count any more."""
+
+
 # Signals: raised by or into a running task
 
 
