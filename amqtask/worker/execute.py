@@ -12,7 +12,6 @@ from typing import cast
 
 from amqtask.clock import Clock
 from amqtask.context import Context, DeliveryInfo, enter
-from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import (
     DropReason,
     Failure,
@@ -51,13 +50,14 @@ class Executing:
         serializers: Serializers = DEFAULT_SERIALIZERS,
         middlewares: Sequence[Middleware] = (),
         may_start: Callable[[Execution], bool],
-        settle: Callable[[Delivery, Verdict], None],
+        acknowledge: Callable[[Execution], bool],
         started: Callable[[Execution], None],
         finish: Finish,
         calm: Callable[[Execution], None],
     ) -> None:
         """`may_start` is asked just before the start; `started` hears of it; `finish` takes each outcome once.
 
+        `acknowledge` sees an early ack written and says whether it was: if not, the broker delivers the message again.
         `calm` is the executor's.
         """
         self._node = node
@@ -67,7 +67,7 @@ class Executing:
         self._max_size = max_decompressed_size
         self._serializers = serializers
         self._may_start = may_start
-        self._settle = settle
+        self._acknowledge = acknowledge
         self._started = started
         self._finish = finish
         self._calm = calm
@@ -107,8 +107,8 @@ class Executing:
             return False
         execution.body = body
         execution.context = self._context(execution)
-        if not execution.effective.acks_late:
-            execution.acknowledge_early(self._settle)
+        if not execution.effective.acks_late and not self._acknowledge(execution):
+            return False
         now = self._clock.monotonic()
         execution.started = now
         self._limits(execution, now)

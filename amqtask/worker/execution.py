@@ -1,11 +1,10 @@
 """Execution: one run of a task in this process, from its delivery to its verdict."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from amqtask.context import Context
 from amqtask.core.body import TaskBody
-from amqtask.core.message import Delivery, Verdict
+from amqtask.core.message import Delivery
 from amqtask.core.request import Request
 from amqtask.effective import Effective
 from amqtask.task import AnyTask
@@ -78,8 +77,3 @@ class Execution:
     async def run_async(self) -> None:
         """Run it as a coroutine."""
         await self.executing.run_async(self)
-
-    def acknowledge_early(self, settle: Callable[[Delivery, Verdict], None]) -> None:
-        """Acknowledge the message before the task runs (`acks_late=False`)."""
-        settle(self.delivery, Verdict.ACK)
-        self.acked = True

@@ -106,7 +106,7 @@ class Node:
             max_decompressed_size=content.max_decompressed_size,
             middlewares=app.middleware,
             may_start=self._may_start,
-            settle=self._settle,
+            acknowledge=self._acknowledge_early,
             started=self._started,
             finish=self.finisher.finish,
             calm=executor.calm,
@@ -283,6 +283,20 @@ class Node:
         logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
         if execution.deadline or execution.soft_deadline:
             self.session.wake()  # the I/O thread must look at the limits
+
+    def _acknowledge_early(self, execution: Execution) -> bool:
+        """Acknowledge before the task runs, and see it written: a task that says `acks_late=False` must not run twice."""
+        self.consumer.settle(execution.delivery, Verdict.ACK)
+        written = threading.Event()
+        # The first call runs in the turn that settles, the second after the poll that writes.
+        self.session.call_soon(lambda: self.session.call_soon(written.set))
+        written.wait()
+        if execution.delivery.generation != self.consumer.generation:
+            self._running.pop(execution.id, None)
+            self._held.pop(execution, None)
+            return False
+        execution.acked = True
+        return True
 
     def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
         self.consumer.settle(delivery, verdict, at_once=self.executor.waiting() == 0)

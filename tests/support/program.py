@@ -86,6 +86,16 @@ class Scratch:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def start_python(self, code: str) -> subprocess.Popen[bytes]:
+        """A script that goes on while the test does other things."""
+        return subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     @contextmanager
     def worker(self, *arguments: str, ready: bool = True) -> Iterator["RunningWorker"]:
         """`amqtask worker …` while the block runs; killed at its end if it still lives."""
