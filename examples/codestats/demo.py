@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with find_broker() as broker:
             console.print(f"broker: {broker.what}")
-            os.environ[VARIABLE] = broker.url  # amqtask.yaml reads it, here and in the worker
+            os.environ[VARIABLE] = broker.url  # beats amqtask.yaml's, here and in the worker
             with app, connected(app) as objects:
                 standing = [] if "--clean" in arguments else objects.standing()
                 if standing:
