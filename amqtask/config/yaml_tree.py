@@ -75,6 +75,10 @@ class _Reader:
     def read(self, text: str) -> Node | None:
         try:
             root = yaml.compose(text, Loader=_Loader)
+            return Node({}, self._place(1, 1)) if root is None else self._node(root)
+        except RecursionError:
+            self._problems.append(self._place(1, 1).problem("the values are nested too deeply"))
+            return None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             origin = self._place(mark.line + 1, mark.column + 1) if mark else self._place(1, 1)
@@ -90,9 +94,6 @@ class _Reader:
                 self._place(number, 1).problem("not valid YAML: a character that YAML does not allow")
             )
             return None
-        if root is None:
-            return Node({}, self._place(1, 1))
-        return self._node(root)
 
     def _origin(self, node: yaml.Node) -> Origin:
         return self._place(node.start_mark.line + 1, node.start_mark.column + 1)
