@@ -45,21 +45,11 @@ def call(
     options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
     if eta is not None:
         options["eta"] = eta
-    with _app(target) as app:
+    with target.load_any_app() as app:
         result = _send(app, name, args, kwargs, CallOptions(**options))  # type: ignore[typeddict-item]
         click.echo(result.id)
         if wait is not None:
             click.echo(json.dumps(result.get(timeout=wait), default=str, ensure_ascii=False))
-
-
-def _app(target: Target) -> App:
-    if target.app is None:
-        app = App("amqtask")
-        app.configure(target.config, target.overrides)
-        return app
-    app = target.load_app()
-    app.load_tasks()
-    return app
 
 
 def _send(app: App, name: str, args: list[Any], kwargs: dict[str, Any], options: CallOptions) -> Any:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("amqtask.cli.call:call", "Publish one task message."),
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
+    "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),
     "topology": ("amqtask.cli.topology:topology", "Check, declare and show exchanges, queues and bindings."),
     "worker": ("amqtask.cli.worker:worker", "Consume queues and run tasks."),

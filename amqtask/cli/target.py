@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from amqtask.app import App
 from amqtask.config.load import LoadedConfig, load_config
 from amqtask.imports import find_app
-
-if TYPE_CHECKING:
-    from amqtask.app import App
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,7 +21,7 @@ class Target:
     config: str | None = None
     overrides: list[str] = field(default_factory=list)
 
-    def load_app(self) -> "App":
+    def load_app(self) -> App:
         """The app of -A, with -C and --set applied.
 
         Raises:
@@ -36,6 +34,16 @@ class Target:
         app = find_app(self.app)
         if self.config is not None or self.overrides:
             app.configure(self.config, self.overrides)
+        return app
+
+    def load_any_app(self) -> App:
+        """The app of -A with its tasks, or one without tasks that has the configuration only."""
+        if self.app is None:
+            app = App("amqtask")
+            app.configure(self.config, self.overrides)
+            return app
+        app = self.load_app()
+        app.load_tasks()
         return app
 
     def load_config(self) -> LoadedConfig:

@@ -156,7 +156,7 @@ def unknown(task_id: str) -> ResultUnavailable:
     """The error of a wait for what cannot come."""
     return ResultUnavailable(
         f"no result can come for {task_id}: this process did not publish that task, or it dropped the result unread"
-        " (results.keep)"
+        " (results.keep); results.backend: rabbitmq, redis or sql lets any process ask"
     )
 
 
