@@ -25,6 +25,7 @@ _VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*
 
 # Aliases make a short text stand for a long one; no configuration that people wrote comes near this.
 MOST_NODES = 100_000
+DEEPEST = 100
 
 
 class _Loader(_Base):
@@ -60,6 +61,18 @@ def parse_value(text: str, origin: Origin, problems: list[Problem]) -> Node | No
     return _Reader(lambda line, column: origin, None, problems).read(text)
 
 
+def _is_too_deep(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            return True
+    return False
+
+
 class _Reader:
     """Reads one document."""
 
@@ -74,6 +87,9 @@ class _Reader:
 
     def read(self, text: str) -> Node | None:
         try:
+            # libyaml composes recursively in C: a text that is nothing but brackets would end the process.
+            if _is_too_deep(text):
+                raise RecursionError
             root = yaml.compose(text, Loader=_Loader)
             return Node({}, self._place(1, 1)) if root is None else self._node(root)
         except RecursionError:

@@ -211,7 +211,7 @@ def test_aliases_cannot_blow_up_a_short_text(folder: Folder) -> None:
     assert any("once its aliases are followed" in complaint for complaint in folder.complaints("\n".join(lines)))
 
 
-@pytest.mark.parametrize("depth", [2_000, 100_000])
+@pytest.mark.parametrize("depth", [101, 2_000, 100_000])
 def test_deep_nesting_is_a_mistake_and_no_crash(folder: Folder, depth: int) -> None:
     assert folder.complaints("a: " + "[" * depth + "]" * depth) == ["1:1 the values are nested too deeply"]
 
