@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import select
 import socket
 import ssl
@@ -95,7 +96,14 @@ def _reason(failure: OSError | None, address: Address) -> str:
         return f"the TLS handshake failed: {failure.reason or failure} (does port {address.port} speak TLS?)"
     if isinstance(failure, TimeoutError):
         return "it did not answer in time"
-    return (failure.strerror or str(failure)) if failure else "the host name has no address"
+    return explain(failure) if failure else "the host name has no address"
+
+
+def explain(error: OSError) -> str:
+    """The error in the system's words: eventlet leaves only its symbol in the exception."""
+    if error.errno is None or isinstance(error, ssl.SSLError):
+        return str(error)
+    return os.strerror(error.errno)
 
 
 class Stream:

@@ -22,7 +22,7 @@ from amqtask.core.message import HeaderValue
 from amqtask.drivers import frames
 from amqtask.drivers.base import ChannelSink
 from amqtask.drivers.replies import handshake_error, method_name
-from amqtask.drivers.stream import Stream
+from amqtask.drivers.stream import Stream, explain
 from amqtask.errors import BrokerError, ConnectionFailed, ConnectionLost, MalformedMessage
 
 CLOSE_TIMEOUT = 3.0
@@ -229,7 +229,7 @@ class WireConnection(abc.ABC, Generic[ChannelT]):
         try:
             data = self.stream.read()
         except OSError as error:
-            self._lose(error.strerror or str(error), error)
+            self._lose(explain(error), error)
             return False
         if data is None:
             return False

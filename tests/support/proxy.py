@@ -85,17 +85,17 @@ class Proxy:
             self._closed = True
             self._stalled = False
             self._state.notify_all()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        # Green threads are not woken by a shutdown of the listener, but by a caller.
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
         self._listener.close()
         self.cut()
-        self._thread.join()
 
     def _accept(self) -> None:
         while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
+            client, _ = self._listener.accept()
+            if self._closed:
+                client.close()
                 return
             try:
                 server = socket.create_connection(self._target, 5)
@@ -110,7 +110,8 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(link, source, sink, from_broker), daemon=True).start()
 
     def _pump(self, link: "_Link", source: socket.socket, sink: socket.socket, from_broker: bool) -> None:
-        with contextlib.suppress(OSError):
+        # eventlet raises EOFError where a socket is closed by somebody else.
+        with contextlib.suppress(OSError, EOFError):
             while data := source.recv(CHUNK):
                 self._forward(data, sink, from_broker)
         with self._state:
