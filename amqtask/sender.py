@@ -116,6 +116,34 @@ class Sender:
         )
         return self.ticket(self.message(options, settings, args, kwargs, call), routing, settings, call, timeout)
 
+    def post(
+        self,
+        options: TaskOptions,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        call: CallOptions,
+        *,
+        timeout: float,
+        send: Callable[[Ticket], None],
+    ) -> None:
+        """One call through the middlewares to a `send` of the caller's: for those who publish by themselves.
+
+        Raises:
+            As `prepare`, and whatever a middleware raises.
+        """
+        _, settings, task_way = self._settings(options)
+        call_way = _way(call) if call else NO_OPTIONS
+        routing = self._router.resolve(
+            options.name, args, kwargs, task_options=task_way, call_options=call_way, headers=call.get("headers")
+        )
+
+        def publish(final: TaskMessage) -> None:
+            send(self.ticket(final, routing, settings, call, timeout))
+
+        compose([m.around_publish for m in self._middlewares], publish)(
+            self.message(options, settings, args, kwargs, call)
+        )
+
     def message(
         self,
         options: TaskOptions,
@@ -148,7 +176,7 @@ class Sender:
             time_limit=call.get("time_limit"),
             soft_time_limit=call.get("soft_time_limit"),
             ignore_result=ignore,
-            reply_to=call.get("reply_to") or (None if ignore else self._reply_to()),
+            reply_to=call["reply_to"] or None if "reply_to" in call else (None if ignore else self._reply_to()),
             shadow=shadow,
             origin=self._origin,
             stamps=call.get("stamps", {}),
