@@ -1,5 +1,7 @@
 """Bare pika, the floor: a task's bytes and no framework; consume and acknowledge, publish and be confirmed."""
 
+import signal
+import threading
 from collections import deque
 from collections.abc import Sequence
 
@@ -151,6 +153,8 @@ def consume() -> None:
     declare(channel)
     channel.basic_qos(prefetch_count=JOB.in_flight)
     finished = last = acknowledged = 0
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 
     def deliver(channel: BlockingChannel, method: Basic.Deliver, _: BasicProperties, content: bytes) -> None:
         nonlocal finished, last, acknowledged
@@ -161,13 +165,14 @@ def consume() -> None:
             acknowledged = finished
 
     channel.basic_consume(JOB.queue, deliver)
-    while True:
+    while acknowledged != finished or not stopping.is_set():
         before = finished
         connection.process_data_events(time_limit=0.05)
         # Nothing new: what is left of the last twenty must not wait for more.
         if finished == before and acknowledged != finished:
             channel.basic_ack(last, multiple=True)
             acknowledged = finished
+    connection.close()
 
 
 if __name__ == "__main__":

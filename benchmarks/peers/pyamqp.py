@@ -1,5 +1,7 @@
 """Bare py-amqp, the other floor: the same as ``pika`` over the other driver."""
 
+import signal
+import threading
 import urllib.parse
 from collections.abc import Sequence
 
@@ -137,6 +139,8 @@ def consume() -> None:
     declare(channel)
     channel.basic_qos(0, JOB.in_flight, False)
     finished = last = acknowledged = 0
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 
     def deliver(delivery: amqp.Message) -> None:
         nonlocal finished, last, acknowledged
@@ -147,7 +151,7 @@ def consume() -> None:
             acknowledged = finished
 
     channel.basic_consume(JOB.queue, callback=deliver)
-    while True:
+    while acknowledged != finished or not stopping.is_set():
         try:
             connection.drain_events(timeout=0.05)
         except TimeoutError:
@@ -155,6 +159,7 @@ def consume() -> None:
             if acknowledged != finished:
                 channel.basic_ack(last, multiple=True)
                 acknowledged = finished
+    connection.close()
 
 
 if __name__ == "__main__":
