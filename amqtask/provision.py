@@ -7,7 +7,6 @@ from enum import Enum
 from amqtask.core.declare import BindExchange, BindQueue, DeclareExchange, DeclareOp, DeclareQueue
 from amqtask.core.inequivalence import parse_inequivalence
 from amqtask.core.message import Delivery, Envelope
-from amqtask.core.queue_arguments import parse_version
 from amqtask.core.topology import Topology, declare_ops
 from amqtask.drivers.base import Connection
 from amqtask.errors import BrokerError, NotFound, PreconditionFailed
@@ -48,7 +47,7 @@ def provision(connection: Connection, topology: Topology, *, dry_run: bool = Fal
         BrokerError: the connection was lost, or the broker refused something for another reason (a permission).
     """
     missing: set[str] = set()
-    for op in declare_ops(topology, "always", server=parse_version(connection.server)):
+    for op in declare_ops(topology, "always"):
         if isinstance(op, (DeclareExchange, DeclareQueue)):
             step = _declare(connection, op, dry_run=dry_run)
             if step.done in (Done.MISSING, Done.WOULD_CREATE):

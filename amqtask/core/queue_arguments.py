@@ -20,8 +20,12 @@ TYPE_SINCE: Mapping[str, Version] = {QUORUM: (3, 8), STREAM: (3, 9)}
 LONGEST_TTL_MS = 315_360_000_000
 """Ten years: the server answers 406 `value_too_large` to more."""
 
-UNLIMITED_SINCE: Version = (4, 0)
-"""Before, a delivery limit of -1 makes the server drop a message at its first requeue."""
+NO_DELIVERY_LIMIT = 2**31 - 1
+"""What is sent for -1, no limit.
+
+Servers before 4.0 take -1 for less than one delivery and drop a message at its first requeue. A limit that nothing
+reaches is no limit to all of them, and the same argument whoever declares the queue.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from amqtask.core.declare import Arguments, BindExchange, BindQueue, DeclareExchange, DeclareOp, DeclareQueue
-from amqtask.core.queue_arguments import QUORUM, UNLIMITED_SINCE, Version
+from amqtask.core.queue_arguments import NO_DELIVERY_LIMIT, QUORUM
 
 DeclareMode: TypeAlias = Literal["always", "verify", "never"]
 Path: TypeAlias = tuple[str | int, ...]
@@ -81,12 +81,11 @@ class Queue:
             return None
         return DeadLetter(exchange=exchange, routing_key=key if isinstance(key, str) else None)
 
-    def declaration(self, server: Version | None = None) -> DeclareQueue:
-        """The operation that makes it on a server of this version; None is a version that is not known."""
+    def declaration(self) -> DeclareQueue:
+        """The operation that makes it."""
         arguments = {"x-queue-type": self.type, **self.arguments}
-        if arguments.get("x-delivery-limit") == -1 and (server is None or server < UNLIMITED_SINCE):
-            # Servers before 4.0 have no limit unless one is given, and take -1 for "less than no delivery at all".
-            del arguments["x-delivery-limit"]
+        if arguments.get("x-delivery-limit") == -1:
+            arguments["x-delivery-limit"] = NO_DELIVERY_LIMIT
         return DeclareQueue(
             name=self.name,
             durable=self.durable,
@@ -198,7 +197,6 @@ def declare_ops(
     topology: Topology,
     mode: DeclareMode,
     *,
-    server: Version | None = None,
     queues: Collection[str] | None = None,
 ) -> tuple[DeclareOp, ...]:
     """What to ask of the broker, in an order that works: exchanges, dead-letter queues, other queues, bindings.
@@ -225,7 +223,7 @@ def declare_ops(
         if queue.name in skipped:
             continue
         if own == "always":
-            ops.append(queue.declaration(server))
+            ops.append(queue.declaration())
             declared.add((False, queue.name))
         elif own == "verify":
             ops.append(DeclareQueue(name=queue.name, passive=True))
