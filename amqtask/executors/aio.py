@@ -4,7 +4,7 @@ import asyncio
 import collections
 from collections.abc import Callable
 
-from amqtask.executors.base import Abilities, Execution
+from amqtask.executors.base import Abilities, Execution, Waiting
 from amqtask.executors.coroutines import Coroutines, run_through
 from amqtask.executors.crew import Crew
 from amqtask.executors.waiting import take_all
@@ -23,7 +23,7 @@ class AsyncioExecutor:
         self._loop = self._runner.get_loop()
         self._coroutines = Coroutines(self._loop, self._one_ended)
         self._crew = Crew(capacity, lambda execution: self._soon(lambda: self._one_ended(execution)))
-        self._waiting: collections.deque[Execution] = collections.deque()
+        self._waiting: Waiting = collections.deque()
         self._woken = False
         self._running = 0
         self._stopping = False
@@ -35,6 +35,9 @@ class AsyncioExecutor:
         if not self._woken:
             self._woken = True
             self._soon(self._fill)
+
+    def wait_in(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     def waiting(self) -> int:
         return len(self._waiting)

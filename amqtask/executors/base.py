@@ -56,6 +56,20 @@ class Abilities:
     """The process may be killed without harming other executions."""
 
 
+class Waiting(Protocol):
+    """Where executions wait for a slot: a deque, or what has another order. Safe to use from several threads."""
+
+    def append(self, execution: Execution, /) -> None:
+        """One more waits."""
+        ...
+
+    def popleft(self) -> Execution:
+        """The next one; IndexError where none waits."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 class Executor(Protocol):
     """Runs executions in a bounded number of slots."""
 
@@ -64,6 +78,10 @@ class Executor(Protocol):
 
     def submit(self, execution: Execution) -> None:
         """Have it run as soon as a slot is free. From any thread."""
+        ...
+
+    def wait_in(self, waiting: Waiting) -> None:
+        """Have executions wait there instead of in a deque. Before the first `submit`."""
         ...
 
     def waiting(self) -> int:

@@ -5,7 +5,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 
-from amqtask.executors.base import Execution
+from amqtask.executors.base import Execution, Waiting
 from amqtask.executors.coroutines import SlotLoop
 from amqtask.executors.waiting import take_all
 
@@ -22,7 +22,7 @@ class Crew:
         self._ended = ended
         self._lock = threading.Lock()
         self._wakeup = threading.Condition(self._lock)
-        self._waiting: collections.deque[Execution] = collections.deque()
+        self._waiting: Waiting = collections.deque()
         self._running: dict[Execution, _Slot] = {}
         self._threads: set[threading.Thread] = set()
         self._number = 0
@@ -35,6 +35,9 @@ class Crew:
         with self._lock:
             self._waiting.append(execution)
             self._muster()
+
+    def wait_in(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     def waiting(self) -> int:
         """How many are submitted and not started."""

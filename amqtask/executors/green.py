@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from amqtask.executors.base import Abilities, Execution
+from amqtask.executors.base import Abilities, Execution, Waiting
 from amqtask.executors.coroutines import Coroutines, run_through
 from amqtask.executors.waiting import take_all
 
@@ -23,13 +23,14 @@ class GreenExecutor:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._waiting: collections.deque[Execution] = collections.deque()
+        self._waiting: Waiting = collections.deque()
         self._running: dict[Execution, Any] = {}
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
         self._wake = threading.Event()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_end: asyncio.Future[None] | None = None
+        self._loop_closed = threading.Event()
         self._coroutines: Coroutines | None = None
 
     # What a library must do
@@ -47,6 +48,9 @@ class GreenExecutor:
     def submit(self, execution: Execution) -> None:
         self._waiting.append(execution)
         self._fill()
+
+    def wait_in(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     def waiting(self) -> int:
         return len(self._waiting)
@@ -77,6 +81,7 @@ class GreenExecutor:
                 self._calls.popleft()()
         if self._loop is not None and self._loop_end is not None:
             self._loop.call_soon_threadsafe(self._loop_end.set_result, None)
+            self._loop_closed.wait()
 
     def stop(self) -> None:
         self._stopping = True
@@ -123,10 +128,10 @@ class GreenExecutor:
             self._spawn(self._run_loop, self._loop, self._loop_end)
         return self._loop, self._coroutines
 
-    @staticmethod
-    def _run_loop(loop: asyncio.AbstractEventLoop, end: "asyncio.Future[None]") -> None:
+    def _run_loop(self, loop: asyncio.AbstractEventLoop, end: "asyncio.Future[None]") -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             run_through(runner.get_loop(), end)
+        self._loop_closed.set()
 
 
 # The library's own, or one that it put in its place: this module is imported after the patch.

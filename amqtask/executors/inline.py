@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from amqtask.executors.base import Abilities, Execution
+from amqtask.executors.base import Abilities, Execution, Waiting
 from amqtask.executors.coroutines import SlotLoop
 from amqtask.executors.waiting import take_all
 
@@ -26,7 +26,7 @@ class InlineExecutor:
 
     def __init__(self, capacity: int = 1) -> None:
         self.capacity = 1
-        self._waiting: collections.deque[Execution] = collections.deque()
+        self._waiting: Waiting = collections.deque()
         self._ready: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._running: Execution | None = None
         self._interrupt: tuple[Execution, type[BaseException]] | None = None
@@ -37,6 +37,9 @@ class InlineExecutor:
     def submit(self, execution: Execution) -> None:
         self._waiting.append(execution)
         self._ready.put(self._next)
+
+    def wait_in(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     def waiting(self) -> int:
         return len(self._waiting)

@@ -1,12 +1,10 @@
 """What is submitted and not started."""
 
-import collections
-
-from amqtask.executors.base import Execution
+from amqtask.executors.base import Execution, Waiting
 
 
-def take_all(waiting: "collections.deque[Execution]") -> list[Execution]:
-    """Empty a deque from which other threads may take as well."""
+def take_all(waiting: Waiting) -> list[Execution]:
+    """Empty it, while other threads may take from it as well."""
     taken = []
     while waiting:
         try:
