@@ -16,7 +16,7 @@ from amqtask.clock import Clock, SystemClock
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.signature import Signature
 from amqtask.errors import AppClosed
-from amqtask.hooks import Middleware
+from amqtask.hooks import Middleware, Setups
 from amqtask.imports import import_module
 from amqtask.registry import Registry
 from amqtask.result import AsyncResult
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from amqtask.assembly import Parts
     from amqtask.config.load import LoadedConfig
     from amqtask.config.model import Config
+    from amqtask.core.entry import ScheduleEntry
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
+    from amqtask.periodic import EntryKeys, Periodic
     from amqtask.publisher import Publisher
     from amqtask.results.base import ResultBackend
     from amqtask.session import SessionOptions
@@ -39,6 +41,9 @@ ConfigSource = str | os.PathLike[str] | Mapping[str, object]
 
 ASSEMBLY = "amqtask.assembly"
 """Loaded when an app is first used, not when it is made: importing an app loads no YAML, pydantic or driver."""
+
+PERIODIC = "amqtask.periodic"
+"""Loaded when an app has a periodic task: most processes need no calendar."""
 
 
 class App:
@@ -60,6 +65,8 @@ class App:
         """
         self.name = name
         self.tasks = Registry()
+        self.on_after_configure = Setups()
+        """Called with the app once the configuration is read and the tasks are imported: `@app.on_after_configure`."""
         self.middleware: list[Middleware] = list(middleware)
         self.clock: Clock = clock or SystemClock()
         self._source: ConfigSource | None = config
@@ -68,6 +75,7 @@ class App:
         self._lock = threading.RLock()
         self._parts: Parts | None = None
         self._pid = 0
+        self._periodic: Periodic | None = None
         self._closed = False
         atexit.register(_close_at_exit, weakref.ref(self))
 
@@ -164,6 +172,27 @@ class App:
         """`with app.batch():` calls do not wait one by one; see Batch."""
         return Batch(self.config.publish.window)
 
+    def add_periodic_task(
+        self, schedule: object, sig: Signature, *, name: str | None = None, **keys: "Unpack[EntryKeys]"
+    ) -> "ScheduleEntry":
+        """Have `amqtask beat` send a signature again and again; its `options` are those of the calls.
+
+        `schedule` is seconds, a timedelta, a cron line, or one of `amqtask.schedules`. Without a name it goes by the
+        signature's text.
+
+        Raises:
+            InvalidSchedule: the schedule says nothing.
+            AlreadyRegistered: another periodic task has this name.
+        """
+        return self.periodic.add(schedule, sig, name, keys)
+
+    @property
+    def periodic(self) -> "Periodic":
+        """The periodic tasks that code defines."""
+        if self._periodic is None:
+            self._periodic = importlib.import_module(PERIODIC).Periodic()
+        return self._periodic
+
     # Results
 
     def AsyncResult(self, id: str) -> AsyncResult[Any]:  # noqa: A002, N802 - Celery's names
@@ -243,6 +272,7 @@ class App:
         """Import the modules that define tasks: those of `imports:` in the configuration, and these."""
         for module in (*self.config.imports, *modules):
             import_module(module)
+        self.on_after_configure.call(self)
 
     def close(self, timeout: float = 10.0) -> None:
         """See what is under way to its end, then close the connections. The app cannot be used any more."""

@@ -1,4 +1,4 @@
-"""Middleware: typed onions around publishing and executing, composed once.
+"""Hooks: middleware, typed onions around publishing and executing, composed once; and functions that set an app up.
 
 Each layer calls `proceed` to go on, may do things before and after, may change what it hands on, and may raise.
 """
@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from amqtask.app import App
     from amqtask.context import Context
     from amqtask.core.message import TaskMessage
 
 T = TypeVar("T")
 R = TypeVar("R")
+Setup = TypeVar("Setup", bound=Callable[..., object])
 
 
 class Middleware:
@@ -51,3 +53,25 @@ def _wrap(layer: Layer[T, R], inner: Callable[[T], R]) -> Callable[[T], R]:
         return layer(value, inner)
 
     return onion
+
+
+class Setups:
+    """`@app.on_after_configure`: functions that are called with the app once its configuration and tasks are there."""
+
+    def __init__(self) -> None:
+        self._functions: list[Callable[..., object]] = []
+        self._called = False
+
+    def __call__(self, function: Setup) -> Setup:
+        self._functions.append(function)
+        return function
+
+    # Celery's users write `@app.on_after_configure.connect`.
+    connect = __call__
+
+    def call(self, app: "App") -> None:
+        """Call them, once."""
+        if not self._called:
+            self._called = True
+            for function in self._functions:
+                function(app)

@@ -66,7 +66,7 @@ TABLE = (
     Row("results.django", f"{VALUES} clock log results.* contrib.django_results.models"),
     Row("results.*", f"{VALUES} clock log drivers.base session publisher results.*"),
     # Plumbing
-    Row("hooks", "", types="context core.message"),
+    Row("hooks", "", types="app context core.message"),
     Row("session", f"{VALUES} clock log drivers.base hooks"),
     Row("publisher", f"{VALUES} clock log drivers.base hooks session"),
     Row("provision", f"{VALUES} clock log drivers.base"),
@@ -80,12 +80,15 @@ TABLE = (
     Row("effective", f"{VALUES} config.model task"),
     Row("sender", f"{VALUES} clock config.model context hooks publisher batch effective result task"),
     Row("imports", "errors", types="app"),
+    # Calendars are for those who have periodic tasks: the app loads its list of them at first use.
+    Row("periodic", VALUES, types="task"),
+    Row("schedules", VALUES),
     Row("exits", "errors"),
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
         "errors clock core.retry core.signature hooks imports registry result task batch",
-        types=f"assembly config.* core.* publisher session results.base {WATCHED}",
+        types=f"assembly config.* core.* periodic publisher session results.base {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result"),
@@ -125,8 +128,8 @@ THIRD_PARTY = {
     "gevent": "executors.gevent worker.bootstrap",
     "eventlet": "executors.eventlet worker.bootstrap",
     "uvloop": "executors.uvloop",
-    "redis": "results.redis",
-    "sqlalchemy": "results.sql",
+    "redis": "results.redis beat.store_redis",
+    "sqlalchemy": "results.sql beat.store_sql",
     "pymemcache": "results.memcached",
     "pymongo": "results.mongodb",
     "elasticsearch": "results.elasticsearch",

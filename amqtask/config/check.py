@@ -55,7 +55,7 @@ def check_model(tree: Node) -> Checked:
         except ValidationError as error:
             # The exception itself goes no further: its text quotes the input, passwords and all.
             errors = error.errors(include_url=False)
-        found, paths = _explain(errors, tree)
+        found, paths = _explain(errors, tree, lost)
         problems += found
         lost |= paths
         if () in paths:
@@ -63,7 +63,7 @@ def check_model(tree: Node) -> Checked:
         tree = tree.without(paths)
 
 
-def _explain(errors: Sequence[ErrorDetails], tree: Node) -> tuple[list[Problem], set[Path]]:
+def _explain(errors: Sequence[ErrorDetails], tree: Node, lost: set[Path]) -> tuple[list[Problem], set[Path]]:
     by_path: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         loc = (*error["loc"], str(error["ctx"]["key"])) if error["type"] == "wrong" else error["loc"]
@@ -74,7 +74,9 @@ def _explain(errors: Sequence[ErrorDetails], tree: Node) -> tuple[list[Problem],
         node = tree.follow(path)[0]
         missing = [error for error in group if error["type"] == "missing"]
         if missing:
-            problems += [node.origin.problem(f'{_name(path)}: "{error["loc"][-1]}" is missing') for error in missing]
+            # What is missing because it was wrong has been reported.
+            names = [error["loc"][-1] for error in missing if (*path, error["loc"][-1]) not in lost]
+            problems += [node.origin.problem(f'{_name(path)}: "{name}" is missing') for name in names]
         elif group[0]["type"] == "extra_forbidden":
             problems.append(_unknown_key(path, node))
         else:

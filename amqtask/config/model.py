@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
+from amqtask.config.beat import BeatConfig
 from amqtask.config.broker import BrokerConfig
 from amqtask.config.objects import BindingConfig, ExchangeConfig, QueueConfig, QueueSettings, RouteConfig
 from amqtask.config.section import SECRET, Section, wrong
@@ -103,8 +104,9 @@ class WorkerConfig(Section):
     pool: Pool = Field(default="processes", description="How tasks run at the same time.")
     concurrency: Positive | None = Field(default=None, description="How many at a time; the number of CPUs by default.")
     processes: Positive | None = Field(default=None, description="Processes that share the concurrency of other pools.")
-    prefetch: Literal["auto"] | Positive = Field(
-        default="auto", description="Unacknowledged messages for each consumer."
+    prefetch: Literal["auto"] | Positive | dict[str, Literal["auto"] | Positive] = Field(
+        default="auto",
+        description="Unacknowledged messages for each consumer, or that by queue; auto goes by the tasks' run times.",
     )
     prefetch_multiplier: PositiveFloat = Field(
         default=4, description="auto: so many for each task that runs at a time."
@@ -119,6 +121,12 @@ class WorkerConfig(Section):
     )
     max_tasks_per_child: Positive | None = Field(default=None, description="A process is replaced after so many tasks.")
     max_memory_per_child: Size | None = Field(default=None, description="A process that uses more is replaced.")
+    hand_back_after: Duration = Field(
+        default=0.5, description="Messages that wait so long while no slot becomes free go back for other processes."
+    )
+    consumer_timeout: Duration = Field(
+        default=1800.0, description="The broker's limit for acknowledging; a task that nears it is warned about."
+    )
     max_crashes: NotNegative = Field(default=3, description="A task whose process died so often is dead-lettered.")
     create_missing_queues: bool = Field(default=False, description="Declare queues of -Q that the configuration lacks.")
     uvloop: bool = Field(default=False, description="asyncio: use uvloop.")
@@ -222,10 +230,6 @@ class EventsConfig(Section):
     enabled: bool = Field(default=False, description="Workers send events of tasks.")
     exchange: str = Field(default="aqt.events", description="The name of the exchange.")
     heartbeat: Duration = Field(default=2.0, description="The time between signs of life of a node.")
-
-
-class BeatConfig(Section):
-    """The scheduler of periodic tasks."""
 
 
 class LogConfig(Section):
