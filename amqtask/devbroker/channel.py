@@ -75,7 +75,10 @@ class Channel:
             queues = route.queues
         else:
             message = prepare(self, exchange, routing_key, known, body, address)
-            queues = () if self._replied(message, mandatory=mandatory) else self.vhost.route(message)
+            if self._replied(message):
+                queues, mandatory = (), mandatory and not self.context.profile.reply_counts_as_routed
+            else:
+                queues = self.vhost.route(message)
         if self._in_transaction:
             self._publishes.append((message, queues, mandatory))
         else:
@@ -118,13 +121,11 @@ class Channel:
             return True
         return False
 
-    def _replied(self, message: Message, *, mandatory: bool) -> bool:
+    def _replied(self, message: Message) -> bool:
         """Whether it was a reply to a direct reply-to address: those bypass exchanges and queues."""
         if message.exchange or not message.routing_key.startswith(PREFIX):
             return False
         self.session.broker.replies.deliver(message)
-        if mandatory and not self.context.profile.reply_counts_as_routed:
-            self.sink.returned(312, "NO_ROUTE", message)
         return True
 
     def reply_address(self) -> str:
@@ -294,7 +295,7 @@ class Channel:
         if entry is None:
             return None
         self._tag += 1
-        redelivered, message = entry.redelivered, found.outgoing(entry)
+        redelivered, message = entry.redelivered, found.outgoing(entry, is_get=True)
         if no_ack:
             found.acknowledge(entry)
         else:

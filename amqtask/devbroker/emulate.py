@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 class Counting(enum.Enum):
     """Which headers a quorum queue puts on a delivery, and what counts toward the delivery limit."""
 
-    ALWAYS = "x-delivery-count on every delivery, from 0; every requeue counts"
+    FROM_ZERO = "as REDELIVERED, and basic.get gives x-delivery-count 0 with the first delivery"
     REDELIVERED = "x-delivery-count from the second delivery on; every requeue counts"
     ACQUIRED = "x-acquired-count counts every requeue, x-delivery-count and the limit only failures"
 
@@ -65,7 +65,7 @@ class Profile:
 _V3_10 = Profile(
     name="3.10",
     version="3.10.8",
-    counting=Counting.ALWAYS,
+    counting=Counting.FROM_ZERO,
     priorities=Priorities.IGNORED,
     global_qos=GlobalQos.PER_CHANNEL,
     consumer_timeout=ConsumerTimeout.CLOSES_CHANNEL,

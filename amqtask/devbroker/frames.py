@@ -6,7 +6,7 @@ body, ack) are written with struct in `hotpath`.
 """
 
 import struct
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pamqp import base, commands
 
@@ -23,6 +23,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 Method: TypeAlias = base.Frame
+M = TypeVar("M", bound=Method)
 
 _PREFIX = struct.Struct(">BHI")
 _LONG = struct.Struct(">I")
@@ -64,11 +65,23 @@ def decode_method(payload: bytes) -> Method:
     kind = commands.INDEX_MAPPING.get(index)
     if kind is None:
         raise command_invalid(f"unknown method {index >> 16}.{index & 0xFFFF}")
-    method: Method = kind()
+    # Not kind(): pamqp warns of methods that are deprecated, and every field is set below.
+    method: Method = object.__new__(kind)
     reader = _Reader(payload, 4)
     for name in method.attributes():
         setattr(method, name, reader.field(method.amqp_type(name)))
     reader.assert_done()
+    return method
+
+
+def made(kind: type[M], **fields: Value) -> M:
+    """A method with these fields.
+
+    pamqp's constructors refuse names that RabbitMQ takes (those with a space, for one).
+    """
+    method: M = object.__new__(kind)
+    for name in method.attributes():
+        setattr(method, name, fields[name])
     return method
 
 

@@ -8,7 +8,7 @@ from pamqp import commands
 from amqtask.devbroker.arguments import QueueSpec
 from amqtask.devbroker.errors import command_invalid, not_found, not_implemented
 from amqtask.devbroker.exchange import Binding, DestinationKind, ExchangeSpec
-from amqtask.devbroker.frames import Method
+from amqtask.devbroker.frames import Method, made
 from amqtask.devbroker.port import ChannelPort
 from amqtask.devbroker.replyto import PREFIX, PSEUDO_QUEUE
 from amqtask.devbroker.tables import Table
@@ -91,7 +91,7 @@ def _queue_declare(port: ChannelPort, method: commands.Queue.Declare) -> None:
         name = channel.last_queue = queue.name
         messages, consumers = queue.message_count, len(queue.consumers)
     if not method.nowait:
-        port.send(commands.Queue.DeclareOk(name, messages, consumers))
+        port.send(made(commands.Queue.DeclareOk, queue=name, message_count=messages, consumer_count=consumers))
 
 
 def _queue_bind(port: ChannelPort, method: commands.Queue.Bind) -> None:
@@ -146,14 +146,14 @@ def _consume(port: ChannelPort, method: commands.Basic.Consume) -> None:
         arguments=_table(method.arguments),
     )
     if not method.nowait:
-        port.send(commands.Basic.ConsumeOk(consumer.tag))
+        port.send(made(commands.Basic.ConsumeOk, consumer_tag=consumer.tag))
     port.open.start(consumer)
 
 
 def _cancel(port: ChannelPort, method: commands.Basic.Cancel) -> None:
     port.open.cancel(method.consumer_tag or "")
     if not method.nowait:
-        port.send(commands.Basic.CancelOk(method.consumer_tag))
+        port.send(made(commands.Basic.CancelOk, consumer_tag=method.consumer_tag))
 
 
 def _get(port: ChannelPort, method: commands.Basic.Get) -> None:
@@ -162,7 +162,15 @@ def _get(port: ChannelPort, method: commands.Basic.Get) -> None:
         port.send(commands.Basic.GetEmpty())
         return
     tag, redelivered, message, left = got
-    port.send_content(commands.Basic.GetOk(tag, redelivered, message.exchange, message.routing_key, left), message)
+    answer = made(
+        commands.Basic.GetOk,
+        delivery_tag=tag,
+        redelivered=redelivered,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        message_count=left,
+    )
+    port.send_content(answer, message)
 
 
 def _nack(port: ChannelPort, method: commands.Basic.Nack) -> None:

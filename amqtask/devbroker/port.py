@@ -12,7 +12,7 @@ from amqtask.devbroker import hotpath, tables
 from amqtask.devbroker.channel import Channel
 from amqtask.devbroker.consumers import Consumer
 from amqtask.devbroker.errors import Refusal, not_implemented, precondition_failed, syntax_error, unexpected_frame
-from amqtask.devbroker.frames import BODY, HEADER, METHOD, Method, decode_method, encode_method
+from amqtask.devbroker.frames import BODY, HEADER, METHOD, Method, decode_method, encode_method, made
 from amqtask.devbroker.message import Message
 from amqtask.devbroker.properties import Properties, scan
 
@@ -166,7 +166,14 @@ class ChannelPort:
         )
 
     def returned(self, code: int, text: str, message: Message) -> None:
-        self.send_content(commands.Basic.Return(code, text, message.exchange, message.routing_key), message)
+        method = made(
+            commands.Basic.Return,
+            reply_code=code,
+            reply_text=text,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+        )
+        self.send_content(method, message)
 
     def confirmed(self, sequence: int, *, multiple: bool, ok: bool) -> None:
         if ok:
@@ -176,7 +183,7 @@ class ChannelPort:
 
     def cancelled(self, consumer_tag: str) -> None:
         if self._cancel_notify:
-            self.send(commands.Basic.Cancel(consumer_tag, True))
+            self.send(made(commands.Basic.Cancel, consumer_tag=consumer_tag, nowait=True))
 
     def closed(self, error: Refusal) -> None:
         self.last_method = (0, 0)

@@ -43,7 +43,7 @@ _PLAN = tuple((1 << (15 - i), i) for i in range(len(NAMES)))
 _FLAGS = struct.Struct(">H")
 _LONG = struct.Struct(">I")
 _LONGLONG = struct.Struct(">Q")
-_ROUTED_NAMES = (b"\x02CCA", b"\x03BCCA")
+_ROUTED_NAMES = (b"\x02CC", b"\x03BCC")
 
 Fields = list[bytes | None]
 
@@ -70,7 +70,7 @@ class Properties:
     @property
     def has_sender_selected_keys(self) -> bool:
         """Whether CC or BCC may be among the headers (a hint: their bytes may stand inside another value)."""
-        return b"CCA" in self.headers and any(name in self.headers for name in _ROUTED_NAMES)
+        return b"CC" in self.headers and any(name in self.headers for name in _ROUTED_NAMES)
 
 
 def scan(raw: bytes) -> Properties:

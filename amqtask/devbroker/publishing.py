@@ -57,9 +57,9 @@ def _sender_selected(known: Properties) -> tuple[tuple[str, ...], Properties]:
     for name in ("CC", "BCC"):
         if name in entries:
             value = tables.decode_value(entries[name])
-            if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
-                raise precondition_failed(f"header '{name}' must be an array of strings")
-            keys.extend(str(key) for key in value)
+            if not isinstance(value, list):
+                raise precondition_failed(f"invalid message: {{unacceptable_type_in_header,'{name}'}}")
+            keys.extend(key for key in value if isinstance(key, str))
     if entries.pop("BCC", None) is not None:
         fields = properties.split(known.raw)
         fields[HEADERS] = properties.header_field(entries)

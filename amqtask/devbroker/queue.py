@@ -109,8 +109,8 @@ class Queue:
     def _place_returned(self, entry: Entry, cause: Return) -> None:
         self.ready.restore(entry, self._level(entry.message))
 
-    def outgoing(self, entry: Entry) -> Message:
-        """The message as a consumer gets it."""
+    def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
+        """The message as a consumer or `basic.get` gets it."""
         return entry.message
 
     # Publishing.

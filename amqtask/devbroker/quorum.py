@@ -113,18 +113,18 @@ class QuorumQueue(Queue):
         self._drop_expired()
         self.dispatch()
 
-    def outgoing(self, entry: Entry) -> Message:
-        counts = self._counts(entry)
+    def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
+        counts = self._counts(entry, is_get=is_get)
         return with_headers(entry.message, counts) if counts else entry.message
 
-    def _counts(self, entry: Entry) -> dict[str, Value]:
+    def _counts(self, entry: Entry, *, is_get: bool) -> dict[str, Value]:
         counting = self.context.profile.counting
-        if counting is Counting.ALWAYS or (counting is Counting.REDELIVERED and entry.deliveries):
-            return {"x-delivery-count": entry.deliveries}
+        counts: dict[str, Value] = {}
         if counting is Counting.ACQUIRED and entry.acquired:
-            counts: dict[str, Value] = {"x-acquired-count": entry.acquired}
-            return counts | ({"x-delivery-count": entry.deliveries} if entry.deliveries else {})
-        return {}
+            counts["x-acquired-count"] = entry.acquired
+        if entry.deliveries or (is_get and counting is Counting.FROM_ZERO):
+            counts["x-delivery-count"] = entry.deliveries
+        return counts
 
     # Dead-lettering at least once: a message that no queue takes is not given up, and 32 of them stop all others.
 

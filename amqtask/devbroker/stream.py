@@ -133,7 +133,7 @@ class StreamQueue(Queue):
             consumer.offset = entry.sequence + 1
             self._hand_over(consumer, entry)
 
-    def outgoing(self, entry: Entry) -> Message:
+    def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         return with_headers(entry.message, {"x-stream-offset": entry.sequence})
 
     # Settling: whatever the client says, the message stays.

@@ -35,8 +35,13 @@ class Side:
         version = self.connection._impl.server_properties["version"]
         return version if isinstance(version, str) else version.decode()
 
-    def start_again(self) -> None:
-        """Forget what was seen, and count deliveries from 1 again."""
+    def clean(self, queues: list[str], exchanges: list[str]) -> None:
+        """Delete everything, and forget what was seen."""
+        self.stop_consuming()
+        for queue in queues:
+            self.do(lambda channel, queue=queue: channel.queue_delete(queue))
+        for exchange in exchanges:
+            self.do(lambda channel, exchange=exchange: channel.exchange_delete(exchange))
         self.channel.close()
         self.channel = self._open()
         self.delivered, self.cancelled = [], 0
@@ -92,7 +97,7 @@ class Side:
     def _on_cancel(self, frame: Any) -> None:
         self.cancelled += 1
 
-    def view(self, queues: list[str]) -> Outcome:
+    def view(self, queues: list[str], *, consumers: bool) -> Outcome:
         """What can be seen without changing anything: the depth of every queue, and what the consumer has got."""
         self.connection.process_data_events(0)
         depths = []
@@ -100,7 +105,7 @@ class Side:
             probe = self.connection.channel()
             try:
                 declared = probe.queue_declare(queue, passive=True).method
-                depths.append((queue, declared.message_count, declared.consumer_count))
+                depths.append((queue, declared.message_count, declared.consumer_count if consumers else None))
                 probe.close()
             except pika.exceptions.ChannelClosedByBroker as error:
                 depths.append((queue, error.reply_code))
@@ -119,6 +124,7 @@ class Twins:
     dev: Side
     queues: list[str]
     steps: int = 0
+    compares_consumers: bool = True
     log: list[str] = field(default_factory=list)
 
     def both(self, name: str, step: Callable[[BlockingChannel], Any], *, on_consumer: bool = False) -> Outcome:
@@ -149,7 +155,9 @@ class Twins:
         time.sleep(EXPIRY_PAUSE)
         deadline = time.monotonic() + SETTLE_TIMEOUT
         while True:
-            actual, expected = self.dev.view(self.queues), self.real.view(self.queues)
+            actual, expected = (
+                side.view(self.queues, consumers=self.compares_consumers) for side in (self.dev, self.real)
+            )
             if actual == expected:
                 return
             if time.monotonic() > deadline:
