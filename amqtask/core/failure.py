@@ -11,6 +11,13 @@ Resolver: TypeAlias = Callable[[str, str], type[Exception] | None]
 _MAX_DEPTH = 20
 
 
+class RemoteTraceback(Exception):
+    """The cause of a rebuilt exception: the text of the traceback where the task ran."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{str(self.args[0]).rstrip()}\n"""'
+
+
 def exception_to_dict(error: BaseException) -> dict[str, object]:
     """The exception in Celery's form: type, arguments, module. What JSON cannot hold becomes its repr."""
     kind = type(error)
@@ -24,7 +31,7 @@ def exception_to_dict(error: BaseException) -> dict[str, object]:
 def rebuild_exception(data: object, resolve: Resolver, traceback: str | None = None) -> Exception:
     """The exception that `data` tells of: of its own type where `resolve` knows it, else a TaskFailed.
 
-    The traceback of the place where it was raised is attached as a note, which Python prints below the message.
+    The traceback of the place where it was raised is its cause, which Python prints before it.
     """
     name, module, arguments = _read(data)
     known = resolve(module, name) if module else None
@@ -32,8 +39,8 @@ def rebuild_exception(data: object, resolve: Resolver, traceback: str | None = N
     if error is None:
         full = f"{module}.{name}" if module not in ("", "builtins") else name
         text = ", ".join(str(argument) for argument in arguments)
-        return _with_note(TaskFailed(text, type_name=full, remote_traceback=traceback), traceback)
-    return _with_note(error, traceback)
+        return _caused(TaskFailed(text, type_name=full, remote_traceback=traceback), traceback)
+    return _caused(error, traceback)
 
 
 def _read(data: object) -> tuple[str, str, tuple[object, ...]]:
@@ -72,9 +79,9 @@ def _shows(error: Exception) -> bool:
     return bool(text) or not any(str(argument) for argument in error.args)
 
 
-def _with_note(error: Exception, traceback: str | None) -> Exception:
+def _caused(error: Exception, traceback: str | None) -> Exception:
     if traceback:
-        error.add_note(f"\nThe traceback where the task ran:\n{traceback.rstrip()}")
+        error.__cause__ = RemoteTraceback(traceback)
     return error
 
 

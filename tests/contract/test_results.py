@@ -128,7 +128,7 @@ def test_a_failure_keeps_its_exception_as_data_and_its_traceback(backends: Rig) 
     with pytest.raises(ValueError, match="bad") as caught:
         handle.get(timeout=30)
     assert caught.value.args == ("bad", 7)
-    assert "Traceback …" in "".join(caught.value.__notes__)
+    assert "Traceback …" in str(caught.value.__cause__)
 
 
 def test_a_watcher_hears_of_a_report_that_comes_later(backends: Rig) -> None:

@@ -150,7 +150,7 @@ def test_an_amqtask_client_raises_the_exception_of_a_celery_task(on_redis: tuple
 
     with pytest.raises(Known, match="bad") as caught:
         handle(backends, failed).get(timeout=30)
-    assert "Traceback: there" in caught.value.__notes__[0]
+    assert "Traceback: there" in str(caught.value.__cause__)
     with pytest.raises(TaskRevoked, match="terminated"):
         handle(backends, revoked).get(timeout=30)
 

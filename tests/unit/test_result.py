@@ -83,7 +83,7 @@ def test_a_failure_raises_its_exception_with_the_remote_traceback(backend: Memor
     with pytest.raises(ValueError, match="bad") as caught:
         result.get()
 
-    assert "Traceback: there" in caught.value.__notes__[0]
+    assert "Traceback: there" in str(caught.value.__cause__)
     assert result.failed()
     assert result.traceback == "Traceback: there"
     assert isinstance(result.result, ValueError)
