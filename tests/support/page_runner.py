@@ -24,7 +24,7 @@ def run(source, place):
     if source.lstrip().startswith(">>>"):
         out = io.StringIO()
         test = doctest.DocTestParser().get_doctest(source, names, place, place, 0)
-        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         runner.run(test, out=out.write, clear_globs=False)
         names.update(test.globs)
         if out.getvalue():
