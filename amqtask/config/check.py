@@ -82,7 +82,8 @@ def _explain(errors: Sequence[ErrorDetails], tree: Node, lost: set[Path]) -> tup
         else:
             # A union complains once for each of its members.
             told = list(dict.fromkeys(_message(error) for error in group))
-            message = " or ".join([told[0], *(text.removeprefix("must be ") for text in told[1:])])
+            *first, last = [told[0], *(text.removeprefix("must be ") for text in told[1:])]
+            message = f"{', '.join(first)} or {last}" if first else last
             problems.append(node.origin.problem(f"{_name(path)}: {message}", _hint(group[0], node)))
     return problems, set(by_path)
 

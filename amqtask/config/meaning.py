@@ -1,6 +1,6 @@
 """What is wrong with a configuration whose every value is well formed: names, reach, illegal combinations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from amqtask.config.check import Checked
 from amqtask.config.model import Config
@@ -43,11 +43,20 @@ def find(config: Config, *, server: Version | None = None, whole: bool = True) -
         topology,
         default_queue=default_queue,
         default_exchange=default_exchange,
-        worker_queues=config.worker.queues,
+        mentions=list(_mentions(config)),
     )
     if whole:
         yield from check_cycles(topology)
         yield from check_reach(routes, topology, default_queue=default_queue, default_exchange=default_exchange)
+
+
+def _mentions(config: Config) -> Iterator[tuple[Path, str]]:
+    """The queues that the worker's settings name."""
+    for index, name in enumerate(config.worker.queues):
+        yield ("worker", "queues", index), name
+    if isinstance(config.worker.prefetch, dict):
+        for name in config.worker.prefetch:
+            yield ("worker", "prefetch", name), name
 
 
 def to_problem(finding: Finding, tree: Node) -> Problem:

@@ -15,9 +15,12 @@ def check_routes(
     *,
     default_queue: str | None = None,
     default_exchange: str | None = None,
-    worker_queues: Sequence[str] = (),
+    mentions: Sequence[tuple[Path, str]] = (),
 ) -> tuple[Finding, ...]:
-    """Names that nobody declares, in routes and in the settings beside them, and routes that are never taken."""
+    """Names that nobody declares, in routes and in the settings beside them, and routes that are never taken.
+
+    `mentions` are other settings that name queues, each with its path.
+    """
     findings: list[Finding] = []
     for index, route in enumerate(routes):
         findings += _check_route(route, topology)
@@ -31,9 +34,7 @@ def check_routes(
         findings.append(_unknown_queue(default_queue, ("tasks", "default_queue"), topology))
     if default_exchange is not None and topology.exchange_type(default_exchange) is None:
         findings.append(_unknown_exchange(default_exchange, ("tasks", "default_exchange"), topology))
-    for index, name in enumerate(worker_queues):
-        if name not in topology.queues:
-            findings.append(_unknown_queue(name, ("worker", "queues", index), topology))
+    findings += [_unknown_queue(name, path, topology) for path, name in mentions if name not in topology.queues]
     return tuple(findings)
 
 

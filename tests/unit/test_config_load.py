@@ -64,7 +64,7 @@ def test_all_mistakes_are_reported_at_once_each_at_its_place(folder: Folder) -> 
         "3:8 broker.url: a broker URL starts with amqp:// or amqps://, not http://",
         "5:14 queues.hi.type: must be 'quorum', 'classic' or 'stream' (did you mean \"classic\"?)",
         "6:21 queues.lo.message_ttl: not a duration; write seconds or units: 500ms, 30s, 5m, 1h30m, 7d, 2w",
-        "9:13 worker.prefetch: must be 'auto' or a whole number",
+        "9:13 worker.prefetch: must be 'auto', a whole number or a mapping",
         '10:1 unknown key "quees" (did you mean "queues"?)',
     ]
 
@@ -107,7 +107,7 @@ def test_a_missing_key_is_named_at_the_mapping_that_lacks_it(folder: Folder) -> 
         ("name: 5", "1:7 name: must be text (put it in quotes)"),
         ("worker: {concurrency: 0}", "1:23 worker.concurrency: must be at least 1"),
         ("worker: {ack_batch: 0}", "1:21 worker.ack_batch: must be at least 1"),
-        ("worker: {prefetch: true}", "1:20 worker.prefetch: must be 'auto' or a whole number"),
+        ("worker: {prefetch: true}", "1:20 worker.prefetch: must be 'auto', a whole number or a mapping"),
         ("broker: {urls: []}", "1:16 broker.urls: must not be empty"),
         ("a b: 1", '1:1 unknown key "a b"'),
         ("? [a]\n: 1", "1:3 a key must be plain text"),

@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Folder:
         ("tasks: {default_queue: q}", '1:24 no queue "q" is declared (none is known)'),
         ("tasks: {default_exchange: task}", '1:27 no exchange "task" is declared (did you mean "tasks"?)'),
         ("queues: {hi: {}}\nworker: {queues: [hi, ho]}", '2:23 no queue "ho" is declared (did you mean "hi"?)'),
+        ("queues: {hi: {}}\nworker: {prefetch: {ho: 3}}", '2:25 no queue "ho" is declared (did you mean "hi"?)'),
         ("bindings: [{from: '', to: q}]\nqueues: {q: {}}", "the default exchange takes no bindings"),
         # arguments and types
         ("queues: {q: {max_priority: 5}}", '1:28 queue "q": max_priority is for classic queues, not quorum'),
