@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 
-def json_value(kind: type[Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
+def json_value(kind: type[Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """A callback that decodes an option's JSON; `kind` is list or dict."""
 
-    def decode(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+    def decode(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
         try:
             decoded = json.loads(value)
         except json.JSONDecodeError as error:

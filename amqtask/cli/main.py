@@ -22,6 +22,7 @@ from amqtask.errors import (
 
 # Name: where the command is, and its line in the help. A command's module is loaded when it is called.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "beat": ("amqtask.cli.beat:beat", "Send periodic tasks; list and edit them."),
     "call": ("amqtask.cli.call:call", "Publish one task message."),
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
