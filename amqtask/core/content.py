@@ -2,7 +2,7 @@
 
 import struct
 
-from amqtask.core.fieldtable import decode_short, decode_table, encode_short, encode_table
+from amqtask.core.fieldtable import decode_short, decode_table, encode_name, encode_short, encode_table
 from amqtask.core.message import TRANSIENT, Envelope, Headers
 from amqtask.errors import MalformedMessage, Unserializable
 
@@ -37,10 +37,10 @@ def encode_header(envelope: Envelope) -> bytes:
     parts: list[bytes] = [b""]
     if envelope.content_type is not None:
         flags |= _CONTENT_TYPE
-        parts.append(encode_short(envelope.content_type))
+        parts.append(encode_name(envelope.content_type))
     if envelope.content_encoding is not None:
         flags |= _CONTENT_ENCODING
-        parts.append(encode_short(envelope.content_encoding))
+        parts.append(encode_name(envelope.content_encoding))
     if envelope.headers:
         flags |= _HEADERS
         parts.append(encode_table(envelope.headers))
@@ -55,25 +55,27 @@ def encode_header(envelope: Envelope) -> bytes:
         parts.append(encode_short(envelope.correlation_id))
     if envelope.reply_to is not None:
         flags |= _REPLY_TO
-        parts.append(encode_short(envelope.reply_to))
+        parts.append(encode_name(envelope.reply_to))
     if envelope.expiration is not None:
         flags |= _EXPIRATION
-        parts.append(encode_short(envelope.expiration))
+        parts.append(encode_name(envelope.expiration))
     if envelope.message_id is not None:
         flags |= _MESSAGE_ID
         parts.append(encode_short(envelope.message_id))
     if envelope.timestamp is not None:
+        if not 0 <= envelope.timestamp < 1 << 64:
+            raise Unserializable(f"the timestamp {envelope.timestamp} is not between 0 and 2^64")
         flags |= _TIMESTAMP
         parts.append(_U64.pack(envelope.timestamp))
     if envelope.type is not None:
         flags |= _TYPE
-        parts.append(encode_short(envelope.type))
+        parts.append(encode_name(envelope.type))
     if envelope.user_id is not None:
         flags |= _USER_ID
-        parts.append(encode_short(envelope.user_id))
+        parts.append(encode_name(envelope.user_id))
     if envelope.app_id is not None:
         flags |= _APP_ID
-        parts.append(encode_short(envelope.app_id))
+        parts.append(encode_name(envelope.app_id))
     parts[0] = _START.pack(_BASIC, 0, len(envelope.body), flags)
     return b"".join(parts)
 

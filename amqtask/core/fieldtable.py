@@ -5,6 +5,7 @@ libraries have codecs of their own, and neither keeps all types: pika 1.4 cannot
 it reads, py-amqp 5 gives naive datetimes. So the adapters use this one.
 """
 
+import functools
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ MAX_DEPTH = 64
 """How deep tables and arrays may nest; deeper ones would exhaust Python's stack."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OCTET = [bytes((number,)) for number in range(256)]
 _U32 = struct.Struct(">I")
 _TAGGED_U32 = struct.Struct(">cI")
 _TAGGED_I32 = struct.Struct(">ci")
@@ -33,10 +35,19 @@ def encode_table(table: Mapping[str, HeaderValue]) -> bytes:
         Unserializable: a key or value that a field table cannot hold; the message names the key.
     """
     parts: list[bytes] = []
+    add = parts.append
     for key, value in table.items():
         try:
-            parts.append(encode_short(key))
-            _encode_value(parts, value, 0)
+            add(encode_name(key))
+            # Most headers of a task message are strings and nulls: they are written in place.
+            if value is None:
+                add(b"V")
+            elif type(value) is str:
+                content = _octets(value)
+                add(_TAGGED_U32.pack(b"S", len(content)))
+                add(content)
+            else:
+                _encode_value(parts, value, 0)
         except (Unserializable, struct.error, OverflowError) as error:
             raise Unserializable(f"the header or argument {key!r} cannot be sent: {error}") from error
     content = b"".join(parts)
@@ -49,10 +60,16 @@ def encode_short(text: str) -> bytes:
     Raises:
         Unserializable: it is longer than 255 octets.
     """
-    content = text.encode("utf-8", "surrogateescape")
+    content = _octets(text)
     if len(content) > 255:
         raise Unserializable(f"{text[:32]!r}… has {len(content)} octets; AMQP's short strings hold 255")
-    return bytes((len(content),)) + content
+    return _OCTET[len(content)] + content
+
+
+@functools.lru_cache(1024)
+def encode_name(text: str) -> bytes:
+    """`encode_short` for what comes again and again: header keys, content types."""
+    return encode_short(text)
 
 
 def decode_table(data: bytes, offset: int) -> tuple[dict[str, HeaderValue], int]:
@@ -71,12 +88,23 @@ def decode_short(data: bytes, offset: int) -> tuple[str, int]:
     """The short string at `offset`, and the offset behind it. Octets that are not UTF-8 become lone surrogates."""
     start = offset + 1
     end = start + data[offset]
-    return data[start:end].decode("utf-8", "surrogateescape"), end
+    try:
+        return data[start:end].decode(), end
+    except UnicodeDecodeError:
+        return data[start:end].decode("utf-8", "surrogateescape"), end
+
+
+def _octets(text: str) -> bytes:
+    # Encoding with an error handler takes twice as long, and is needed for what `decode_short` could not decode.
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _encode_value(parts: list[bytes], value: object, depth: int) -> None:
     if isinstance(value, str):
-        content = value.encode("utf-8", "surrogateescape")
+        content = _octets(value)
         parts += (_TAGGED_U32.pack(b"S", len(content)), content)
     elif value is None:
         parts.append(b"V")
@@ -86,6 +114,8 @@ def _encode_value(parts: list[bytes], value: object, depth: int) -> None:
         parts.append(b"t\x00")
     elif isinstance(value, int):
         parts.append(_encode_int(value))
+    elif isinstance(value, (dict, list, tuple)):
+        parts.append(_encode_nested(value, depth + 1))
     elif isinstance(value, float):
         parts.append(_TAGGED_DOUBLE.pack(b"d", value))
     elif isinstance(value, (bytes, bytearray, memoryview)):
@@ -144,28 +174,34 @@ def _encode_decimal(value: Decimal) -> bytes:
 
 
 def _decode_table(data: bytes, offset: int, depth: int) -> tuple[dict[str, HeaderValue], int]:
-    end = offset + 4 + _U32.unpack_from(data, offset)[0]
+    length = _U32.unpack_from
+    end = offset + 4 + length(data, offset)[0]
     offset += 4
-    if end > len(data) or depth > MAX_DEPTH:
-        raise MalformedMessage(
-            "the field table is longer than its frame"
-            if end > len(data)
-            else f"the field table nests deeper than {MAX_DEPTH} levels"
-        )
+    if end > len(data):
+        raise MalformedMessage("the field table is longer than its frame")
+    if depth > MAX_DEPTH:
+        raise MalformedMessage(f"the field table nests deeper than {MAX_DEPTH} levels")
     table: dict[str, HeaderValue] = {}
     while offset < end:
+        # Names, strings and nulls are most of a task message's headers. They are read in place: a call for each costs
+        # 3 of 11 µs.
         start = offset + 1
         offset = start + data[offset]
-        key = data[start:offset].decode("utf-8", "surrogateescape")
-        # Most headers of a task message are strings and nulls: they are read in place.
+        try:
+            key = data[start:offset].decode()
+        except UnicodeDecodeError:
+            key = data[start:offset].decode("utf-8", "surrogateescape")
         kind = data[offset]
-        if kind == 0x53:
-            start = offset + 5
-            offset = start + _U32.unpack_from(data, offset + 1)[0]
-            table[key] = _text(data[start:offset])
-        elif kind == 0x56:
+        if kind == 0x56:
             table[key] = None
             offset += 1
+        elif kind == 0x53:
+            start = offset + 5
+            offset = start + length(data, offset + 1)[0]
+            try:
+                table[key] = data[start:offset].decode()
+            except UnicodeDecodeError:
+                table[key] = data[start:offset]
         else:
             table[key], offset = _decode_value(data, offset, depth)
     if offset != end:

@@ -11,6 +11,8 @@ from typing import Any
 
 import amqp
 import amqp.exceptions
+import amqp.protocol
+import amqp.serialization
 import amqp.spec
 
 from amqtask.core.address import Address
@@ -111,10 +113,10 @@ class AmqpChannel(WireChannel):
         self._call(f"basic.qos of {prefetch}", self._channel.basic_qos, 0, prefetch, False)
 
     def consume(self, queue: str, *, no_ack: bool, exclusive: bool, arguments: Arguments) -> str:
-        def consume() -> Any:
-            return self._channel.basic_consume(queue, no_ack=no_ack, exclusive=exclusive, arguments=_checked(arguments))
-
-        return str(self._call(f"basic.consume of queue {queue!r}", consume))
+        fields = (0, queue, "", False, no_ack, exclusive, False)
+        operation = f"basic.consume of queue {queue!r}"
+        method, answer = amqp.spec.Basic.Consume, amqp.spec.Basic.ConsumeOk
+        return str(self._call(operation, self._ask, method, "Bssbbbb", fields, arguments, answer)[0])
 
     def cancel(self, consumer_tag: str) -> None:
         self._call(f"basic.cancel of consumer {consumer_tag!r}", self._channel.basic_cancel, consumer_tag)
@@ -132,38 +134,38 @@ class AmqpChannel(WireChannel):
                 raise BrokerError(f"{operation}: {error}", code=code, text=text) from error
 
     def _request(self, op: DeclareOp) -> Any:
-        channel = self._channel
-        arguments = _checked(getattr(op, "arguments", {}))
+        channel, spec = self._channel, amqp.spec
+        fields: tuple[object, ...]
         match op:
             case DeclareExchange():
-                # exchange_declare has no way to say internal.
-                return channel.send_method(
-                    amqp.spec.Exchange.Declare,
-                    "BssbbbbbF",
-                    (0, op.name, op.type, op.passive, op.durable, op.auto_delete, op.internal, False, arguments),
-                    wait=amqp.spec.Exchange.DeclareOk,
-                )
+                kind = (op.passive, op.durable, op.auto_delete, op.internal, False)
+                fields = (0, op.name, op.type, *kind)
+                return self._ask(spec.Exchange.Declare, "Bssbbbbb", fields, op.arguments, spec.Exchange.DeclareOk)
             case DeclareQueue():
-                return channel.queue_declare(
-                    op.name,
-                    passive=op.passive,
-                    durable=op.durable,
-                    exclusive=op.exclusive,
-                    auto_delete=op.auto_delete,
-                    arguments=arguments,
-                )
+                fields = (0, op.name, op.passive, op.durable, op.exclusive, op.auto_delete, False)
+                reply = self._ask(spec.Queue.Declare, "Bsbbbbb", fields, op.arguments, spec.Queue.DeclareOk)
+                return amqp.protocol.queue_declare_ok_t(*reply)
             case BindQueue():
-                return channel.queue_bind(op.queue, op.exchange, op.routing_key, arguments=arguments)
+                fields = (0, op.queue, op.exchange, op.routing_key, False)
+                return self._ask(spec.Queue.Bind, "Bsssb", fields, op.arguments, spec.Queue.BindOk)
             case UnbindQueue():
-                return channel.queue_unbind(op.queue, op.exchange, op.routing_key, arguments=arguments)
+                fields = (0, op.queue, op.exchange, op.routing_key)
+                return self._ask(spec.Queue.Unbind, "Bsss", fields, op.arguments, spec.Queue.UnbindOk)
             case BindExchange():
-                return channel.exchange_bind(op.destination, op.source, op.routing_key, arguments=arguments)
+                fields = (0, op.destination, op.source, op.routing_key, False)
+                return self._ask(spec.Exchange.Bind, "Bsssb", fields, op.arguments, spec.Exchange.BindOk)
             case DeleteQueue():
                 return channel.queue_delete(op.name, if_unused=op.if_unused, if_empty=op.if_empty)
             case DeleteExchange():
                 return channel.exchange_delete(op.name, if_unused=op.if_unused)
             case PurgeQueue():
                 return channel.queue_purge(op.name)
+
+    def _ask(self, method: Any, layout: str, fields: tuple[object, ...], arguments: Arguments, answer: Any) -> Any:
+        """A method whose last argument is a table: py-amqp's tables cannot hold every type, so it is written here."""
+        content = amqp.serialization.dumps(layout, fields) + encode_table(arguments)
+        self._library.frame_writer(METHOD, self.number, method, content, None)
+        return self._channel.wait(answer, returns_tuple=True)
 
 
 class _Library(amqp.Connection):  # type: ignore[misc]  # py-amqp has no types
@@ -214,9 +216,3 @@ class _Transport:
 
 def _nobody_waits() -> None:
     raise AssertionError("py-amqp reads outside of a call")
-
-
-def _checked(arguments: Arguments) -> Arguments:
-    """The arguments, refused with the same words as the other adapter's. Raises Unserializable."""
-    encode_table(arguments)
-    return arguments
