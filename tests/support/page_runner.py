@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,7 @@ class PageRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._interpreter is not None:
-            self._interpreter.communicate(timeout=DEADLINE)
+            self._interpreter.communicate()
         for worker in self._workers:
             worker.terminate()
             worker.wait(DEADLINE)
@@ -96,8 +97,11 @@ class PageRunner:
         assert self._interpreter.stdout is not None
         self._interpreter.stdin.write(json.dumps({"code": block.code, "place": block.place}) + "\n")
         self._interpreter.stdin.flush()
-        error: str = json.loads(self._interpreter.stdout.readline())
-        return error
+        killer = threading.Timer(DEADLINE, self._interpreter.kill)
+        killer.start()
+        answer = self._interpreter.stdout.readline()
+        killer.cancel()
+        return str(json.loads(answer)) if answer else f"no answer within {DEADLINE:g} s, or the interpreter died"
 
     def _command(self, words: Sequence[str]) -> str:
         """Ours are run, all others are left alone: they install things, start services, or leave the page's folder."""
