@@ -17,7 +17,7 @@ LOCAL = "amqp://guest:guest@localhost:5672/"
 
 NO_BROKER = f"""There is no RabbitMQ here. Three ways to get one:
   1. start one: docker run -d --rm -p 5672:5672 rabbitmq:4
-  2. install it: apt-get install rabbitmq-server, or brew install rabbitmq; a private node of it is started
+  2. install it, and a private node of it is started: apt-get install rabbitmq-server, or brew install rabbitmq
   3. name one: export {VARIABLE}=amqp://user:password@host:5672/vhost"""
 
 

@@ -140,7 +140,7 @@ def main(arguments: Sequence[str]) -> int:
                 finally:
                     objects.delete()
     except (NoBroker, Stopped) as error:
-        console.print(str(error), style="red")
+        console.print(str(error), style="red", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; what it made on the broker is removed")
