@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from amqtask.assembly import Parts
     from amqtask.config.load import LoadedConfig
     from amqtask.config.model import Config
+    from amqtask.context import Context
     from amqtask.core.entry import ScheduleEntry
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
@@ -167,6 +168,10 @@ class App:
     def retry_policy(self, options: TaskOptions) -> RetryPolicy:
         """A task's retry options (`amqtask.task.Sender`)."""
         return self.parts.sender.effective(options).retry
+
+    def report(self, context: "Context", state: str, meta: object) -> None:
+        """Keep a state of a running execution (`amqtask.task.Sender`)."""
+        self.parts.sender.report(context, state, meta)
 
     def batch(self) -> Batch:
         """`with app.batch():` calls do not wait one by one; see Batch."""

@@ -13,16 +13,18 @@ from zoneinfo import ZoneInfo
 from amqtask.batch import open_batch
 from amqtask.clock import Clock
 from amqtask.config.model import Config
-from amqtask.context import running
+from amqtask.context import Context, running
 from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree
 from amqtask.core.message import Envelope, TaskMessage
 from amqtask.core.protocol import to_envelope
 from amqtask.core.routing import NO_OPTIONS, Router, Routing, SendOptions
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
+from amqtask.core.state import TaskResult
 from amqtask.effective import Effective, effective
-from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable
+from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable, Unserializable
 from amqtask.hooks import Middleware, compose
+from amqtask.log import event, get_logger
 from amqtask.publisher import Publisher, Ticket
 from amqtask.result import AsyncResult, ResultAccess
 from amqtask.task import CallOptions, TaskOptions
@@ -30,6 +32,8 @@ from amqtask.task import CallOptions, TaskOptions
 TREE = tree()
 
 _WAY = ("queue", "exchange", "routing_key", "priority", "confirm", "persistent", "mandatory")
+
+logger = get_logger("sender")
 
 
 class Sender:
@@ -94,6 +98,44 @@ class Sender:
         if context is not None:
             context.children.append(message.id)
         return AsyncResult(message.id, access, name=options.name, ignored=message.ignore_result)
+
+    def report(self, context: Context, state: str, meta: object) -> None:
+        """Keep a state of a running execution.
+
+        Raises:
+            Unserializable: `meta` has no form.
+        """
+        if context.id is None:
+            return
+        refusals: list[Unserializable] = []
+
+        def done(error: Exception | None) -> None:
+            if isinstance(error, Unserializable):
+                refusals.append(error)  # found out at once, on this thread
+            elif error is not None:
+                logger.warning(
+                    "the state %s of task %s was not kept: %s",
+                    state,
+                    context.id,
+                    error,
+                    extra=event("state-lost", task_id=context.id),
+                )
+
+        result = TaskResult(
+            task_id=context.id,
+            status=state,
+            result=meta,
+            parent_id=context.parent_id,
+            root_id=context.root_id,
+            group_id=context.group,
+            name=context.task,
+            worker=context.hostname,
+            retries=context.retries,
+            queue=context.delivery_info.queue or None,
+        )
+        self._results().backend.store(result, reply_to=context.reply_to, done=done)
+        if refusals:
+            raise refusals[0]
 
     def prepare(
         self,

@@ -14,6 +14,7 @@ from amqtask.core.outcome import RetryWanted
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.settlement import Policy
 from amqtask.core.signature import Signature
+from amqtask.core.state import PROGRESS, Progress, is_final, progress_to_json
 from amqtask.errors import MaxRetriesExceeded, Retry, TaskError, WrongArguments
 from amqtask.result import AsyncResult
 
@@ -122,6 +123,10 @@ class Sender(Protocol):
 
     def retry_policy(self, options: TaskOptions) -> RetryPolicy:
         """The task's retry options, with the configuration's where it has none."""
+        ...
+
+    def report(self, context: Context, state: str, meta: object) -> None:
+        """Keep a state of a running execution, on the way to its end."""
         ...
 
 
@@ -244,6 +249,26 @@ class Task(Generic[P, R]):
         if throw:
             raise signal
         return signal
+
+    def update_state(self, state: str, meta: object = None) -> None:
+        """Tell those who look at this execution's result that it is in this state: PROGRESS, or a name of your own.
+
+        `meta` is what the state carries, and must have a form in the results' serializer. It is sent on the side: the
+        task does not wait. An execution that was called directly, or ignores its result, tells nobody.
+
+        Raises:
+            ValueError: the state is one that ends a task; return or raise for that.
+            Unserializable: `meta` has no form.
+        """
+        if is_final(state):
+            raise ValueError(f"{state} ends a task; it is reported when the task has returned or raised")
+        request = self.request
+        if not request.called_directly and not request.ignore_result:
+            self._sender.report(request, state, meta)
+
+    def progress(self, current: float, total: float | None = None, message: str = "") -> None:
+        """Tell those who look at this execution's result how far it is; `AsyncResult.progress` iterates over it."""
+        self.update_state(PROGRESS, progress_to_json(Progress(current=current, total=total, message=message)))
 
     # What a subclass may do around an execution. Called in the worker, in the task's slot, before the outcome is stored
     # and the message settled; of a coroutine function on its event loop. What `before_start` raises is the task's

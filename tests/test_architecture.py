@@ -78,7 +78,7 @@ TABLE = (
     Row("registry", "errors task"),
     Row("batch", "errors publisher"),
     Row("effective", f"{VALUES} config.model task"),
-    Row("sender", f"{VALUES} clock config.model context hooks publisher batch effective result task"),
+    Row("sender", f"{VALUES} clock log config.model context hooks publisher batch effective result task"),
     Row("imports", "errors", types="app"),
     # Calendars are for those who have periodic tasks: the app loads its list of them at first use.
     Row("periodic", VALUES, types="task"),
@@ -88,7 +88,7 @@ TABLE = (
     Row(
         "app",
         "errors clock core.retry core.signature hooks imports registry result task batch",
-        types=f"assembly config.* core.* periodic publisher session results.base {WATCHED}",
+        types=f"assembly context config.* core.* periodic publisher session results.base {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result"),

@@ -5,6 +5,7 @@ decodes the body, calls the user's function and turns whatever happens into an O
 
 import asyncio
 import contextvars
+import os
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -24,7 +25,7 @@ from amqtask.core.outcome import (
 )
 from amqtask.core.protocol import read_body
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
-from amqtask.core.state import FAILURE, SUCCESS
+from amqtask.core.state import FAILURE, STARTED, SUCCESS
 from amqtask.errors import ContentRefused, Ignore, MessageError, Reject, Retry
 from amqtask.hooks import Middleware, compose
 from amqtask.log import event, get_logger
@@ -140,12 +141,17 @@ class Executing:
         assert context is not None, "set by _begin"
         enter(context)  # for good: this runs in a context of its own
         try:
+            self._tell_start(execution)
             outcome = self._returned(execution, self._user_code(execution, context))
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its outcome
             outcome = self._raised(execution, error)
         if execution.task.has_hooks:
             tell_task(execution, outcome)
         return outcome
+
+    def _tell_start(self, execution: Execution) -> None:
+        if execution.effective.track_started:
+            execution.task.update_state(STARTED, {"pid": os.getpid(), "hostname": self._node})
 
     def _user_code(self, execution: Execution, context: Context) -> object:
         try:
@@ -164,6 +170,7 @@ class Executing:
         assert context is not None, "set by _begin"
         enter(context)
         try:
+            self._tell_start(execution)
             outcome = self._returned(execution, await self._user_coroutine(execution, context))
         except asyncio.CancelledError as error:
             reason = execution.interrupt
