@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -26,21 +27,21 @@ class Rig:
     address: Address
     opened: list[Connection] = field(default_factory=list)
 
-    def connect(self, *, timeout: float = 30.0, **changes: object) -> Connection:
+    def connect(self, *, timeout: float = 30.0, **changes: Any) -> Connection:
         """A connection; `changes` are fields of its address."""
-        connection = self.driver.connect(replace(self.address, **changes), timeout)  # type: ignore[arg-type]  # fields
+        connection = self.driver.connect(replace(self.address, **changes), timeout)
         self.opened.append(connection)
         return connection
 
-    def channel(self, *, confirms: bool = True, **changes: object) -> tuple[Connection, Channel, Recorder]:
+    def channel(self, *, confirms: bool = True, **changes: Any) -> tuple[Connection, Channel, Recorder]:
         """A channel on a connection of its own, and its sink."""
         connection, sink = self.connect(**changes), Recorder()
         return connection, connection.channel(sink, confirms=confirms), sink
 
-    def queue(self, channel: Channel, **options: object) -> str:
+    def queue(self, channel: Channel, **options: Any) -> str:
         """A classic queue that goes with the channel's connection, or as the fields of DeclareQueue say."""
-        fields: dict[str, object] = {"name": unique("driver"), "durable": False, "exclusive": True} | options
-        info = channel.declare(DeclareQueue(**fields))  # type: ignore[arg-type]  # fields
+        fields: dict[str, Any] = {"name": unique("driver"), "durable": False, "exclusive": True} | options
+        info = channel.declare(DeclareQueue(**fields))
         assert info is not None
         return info.name
 

@@ -1,6 +1,7 @@
 """Drivers while their broker is killed, frozen, out of memory or closing connections: on a private node."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_a_missing_permission_names_the_operation_and_its_object(rig: Rig, node:
     user, vhost = unique("user"), rig.address.vhost
     node.ctl("add_user", user, "secret")
     node.ctl("set_permissions", "-p", vhost, user, "^mine$", "^mine$", "^mine$")
-    as_user = {"user": user, "password": "secret"}
+    as_user: dict[str, Any] = {"user": user, "password": "secret"}
     connection, channel, sink = rig.channel(**as_user)
 
     with pytest.raises(PermissionDenied, match=rf"queue\.declare of 'theirs': 403 .* '{user}'"):

@@ -52,7 +52,7 @@ def find_broker() -> Iterator[Broker]:
 
 def _docker_answers() -> bool:
     try:
-        import docker
+        import docker  # type: ignore[import-untyped]  # no stubs for it here
 
         client = docker.from_env(timeout=5)
         try:

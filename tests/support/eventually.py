@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
 def eventually(
-    condition: Callable[[], T], deadline: float = 30.0, message: str | Callable[[], str] = "", interval: float = 0.02
+    condition: Callable[[], T | Literal[False] | None],
+    deadline: float = 30.0,
+    message: str | Callable[[], str] = "",
+    interval: float = 0.02,
 ) -> T:
     """What `condition` returns as soon as that is true; it is asked again and again for `deadline` seconds.
 
