@@ -327,6 +327,54 @@ def test_an_interrupt_that_comes_late_hits_nobody(stage: Stage) -> None:
     stage.play(script)
 
 
+class SlyAct(Act):
+    """Whoever looks from outside whether its code runs sees that it does, and then it ends at once."""
+
+    def __init__(self, executor: Executor, started: threading.Event, end: threading.Event) -> None:
+        self.owner = 0
+        self.runs = False
+        self.out = threading.Event()
+
+        def work() -> str:
+            self.owner = threading.get_ident()
+            started.set()
+            end.wait(30)
+            return "done"
+
+        self.end = end
+        super().__init__(executor, work)
+
+    @property  # type: ignore[override]
+    def interruptible(self) -> bool:
+        seen = self.runs
+        if seen and threading.get_ident() != self.owner:
+            self.end.set()
+            self.out.wait(30)
+        return seen
+
+    @interruptible.setter
+    def interruptible(self, value: bool) -> None:
+        self.runs = value
+        if self.owner and not value:
+            self.out.set()
+
+
+def test_an_interrupt_that_is_raised_just_when_the_code_has_ended_is_caught(stage: Stage) -> None:
+    """It surfaced while the outcome was settled, and the message was never acknowledged."""
+    started, end = threading.Event(), threading.Event()
+
+    def script() -> None:
+        sly = SlyAct(stage.executor, started, end)
+        stage.executor.submit(sly)
+        started.wait(30)
+        stage.executor.interrupt(sly, Told)
+        end.set()
+        ended(sly, stage.act(lambda: "on"))
+        assert sly.value == "done" or isinstance(sly.error, Told)
+
+    stage.play(script)
+
+
 def test_an_execution_sees_no_context_variable_of_another(stage: Stage) -> None:
     async def set_and_read() -> tuple[str, str]:
         before = variable.get()
