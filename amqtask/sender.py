@@ -15,6 +15,7 @@ from amqtask.clock import Clock
 from amqtask.config.model import Config
 from amqtask.context import Context, running
 from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree
+from amqtask.core.finding import nearest
 from amqtask.core.message import Envelope, TaskMessage
 from amqtask.core.protocol import to_envelope
 from amqtask.core.routing import NO_OPTIONS, Router, Routing, SendOptions
@@ -332,6 +333,10 @@ class Sender:
 
 
 def _way(call: CallOptions) -> SendOptions:
+    if unknown := sorted(call.keys() - CallOptions.__optional_keys__):
+        raise TypeError(
+            f"a call has no option {unknown[0]!r} ({nearest(unknown[0], sorted(CallOptions.__optional_keys__))})"
+        )
     given = {name: call[name] for name in _WAY if name in call}  # type: ignore[literal-required]
     return SendOptions(**given) if given else NO_OPTIONS
 

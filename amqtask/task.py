@@ -25,19 +25,14 @@ R = TypeVar("R")
 Eta: TypeAlias = datetime | float | int
 
 
-class CallOptions(TypedDict, total=False):
-    """Options of one call; each beats the routes, which beat the task's own options.
-
-    `countdown`, limits and `timeout` are seconds; `expires` seconds or an instant; `timeout` bounds the publish.
-    """
+class RetryOptions(TypedDict, total=False):
+    """Options of one call without its time, which `Task.retry` takes as arguments of its own."""
 
     task_id: str
     queue: str
     exchange: str
     routing_key: str
     priority: int
-    countdown: float
-    eta: datetime
     expires: float | timedelta | datetime
     headers: Mapping[str, HeaderValue]
     serializer: str
@@ -61,6 +56,16 @@ class CallOptions(TypedDict, total=False):
     persistent: bool
     mandatory: bool
     timeout: float
+
+
+class CallOptions(RetryOptions, total=False):
+    """Options of one call; each beats the routes, which beat the task's own options.
+
+    `countdown`, limits and `timeout` are seconds; `expires` seconds or an instant; `timeout` bounds the publish.
+    """
+
+    countdown: float
+    eta: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +221,7 @@ class Task(Generic[P, R]):
         countdown: float | None = None,
         eta: datetime | None = None,
         max_retries: int | None = None,
-        **call: Unpack[CallOptions],
+        **call: Unpack[RetryOptions],
     ) -> Retry:
         """End this execution and have the task run again later: `raise self.retry(...)`.
 
