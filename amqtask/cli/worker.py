@@ -46,8 +46,16 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
 
 @click.command()
 @target_options
-@click.option("-Q", "--queues", multiple=True, callback=_split, metavar="A,B", help="The queues to consume.")
+@click.option(
+    "-Q",
+    "--queues",
+    multiple=True,
+    callback=_split,
+    metavar="A,B",
+    help="The queues to consume; hi:3,lo:1 takes three of hi for one of lo.",
+)
 @click.option("-X", "--exclude-queues", "exclude", multiple=True, callback=_split, help="Queues to leave out.")
+@click.option("--strict", is_flag=True, help="Always take from the queue that comes first in -Q.")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="How many tasks run at a time.")
 @click.option("-P", "--pool", type=click.Choice(POOLS), help="How they run at the same time.")
 @click.option("--processes", type=click.IntRange(min=1), help="Processes, each with so many threads or coroutines.")
@@ -71,6 +79,7 @@ def worker(
     target: Target,
     queues: tuple[str, ...],
     exclude: tuple[str, ...],
+    strict: bool,
     concurrency: int | None,
     pool: str | None,
     processes: int | None,
@@ -93,6 +102,7 @@ def worker(
         overrides=tuple(target.overrides),
         queues=queues,
         exclude=exclude,
+        strict=strict,
         pool=pool,
         concurrency=concurrency,
         processes=processes,

@@ -18,11 +18,11 @@ from amqtask.log import event, get_logger, set_up
 from amqtask.publisher import HOPELESS
 from amqtask.session import explain as explain_broker
 from amqtask.worker.board import Board
-from amqtask.worker.consumer import Subscription
+from amqtask.worker.flow import FlowOptions
 from amqtask.worker.node import Listener, Node, NodeOptions
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.prepare import explain, prefetch_of, prepare
+from amqtask.worker.prepare import explain, prepare
 
 logger = get_logger("worker")
 
@@ -126,10 +126,13 @@ class Child:
         self._pipe = pipe
         self._board = board
         worker = app.config.worker
-        prefetch = prefetch_of(plan.prefetch, worker.prefetch_multiplier, plan.slots)
         self._options = NodeOptions(
             name=plan.node,
-            subscriptions=tuple(Subscription(queue=queue, prefetch=prefetch) for queue in plan.queues),
+            queues=dict(zip(plan.queues, plan.weights, strict=True)),
+            strict=plan.strict,
+            flow=FlowOptions(fixed=plan.prefetch, hand_back_after=worker.hand_back_after),
+            first_window=max(1, round(worker.prefetch_multiplier)),
+            consumer_timeout=worker.consumer_timeout,
             max_crashes=worker.max_crashes,
             max_tasks=plan.max_tasks,
             ack_batch=worker.ack_batch,

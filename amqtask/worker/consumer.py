@@ -7,7 +7,7 @@ together: with one `multiple` ack where tags are contiguous. One ack a message c
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amqtask.core.declare import Arguments, DeclareOp, DeclareQueue
 from amqtask.core.message import Delivery, Verdict
@@ -80,6 +80,9 @@ class Consumer(QuietSink):
         self._tags: dict[str, str] = {}
         self._missing: dict[str, float] = {}
         self._stopping = False
+        self._cancelled: dict[str, str] = {}
+        self.paused = False
+        """Whether `pause` holds."""
 
     @property
     def generation(self) -> int:
@@ -117,6 +120,43 @@ class Consumer(QuietSink):
         self._subscriptions[subscription.queue] = subscription
         if self._channel is not None and not self._stopping:
             self._subscribe(self._channel, subscription)
+
+    def resize(self, queue: str, prefetch: int) -> None:
+        """Consume a queue with another prefetch: a new subscription, because AMQP changes none. From the session."""
+        subscription = self._subscriptions.get(queue)
+        if subscription is None or subscription.prefetch == prefetch:
+            return
+        self._subscriptions[queue] = replace(subscription, prefetch=prefetch)
+        channel = self._channel
+        if channel is None or self._stopping or self.paused:
+            return
+        for tag, name in list(self._tags.items()):
+            if name == queue:
+                del self._tags[tag]
+                self._cancelled[tag] = queue
+                self._cancel(channel, tag)
+                if self._channel is channel:
+                    self._subscribe(channel, self._subscriptions[queue])
+
+    def pause(self) -> None:
+        """Take no deliveries until `resume`. From the session's thread."""
+        if self.paused:
+            return
+        self.paused = True
+        channel = self._channel
+        for tag in list(self._tags):
+            if channel is not None and self._channel is channel:
+                self._cancel(channel, tag)
+        self._tags.clear()
+
+    def resume(self) -> None:
+        """Take deliveries again. From the session's thread."""
+        if not self.paused:
+            return
+        self.paused = False
+        if self._channel is not None and not self._stopping:
+            for subscription in list(self._subscriptions.values()):
+                self._subscribe(self._channel, subscription)
 
     def remove(self, queue: str) -> bool:
         """Stop consuming a queue; whether it was consumed. From the session's thread."""
@@ -166,7 +206,7 @@ class Consumer(QuietSink):
 
     def delivered(self, delivery: Delivery) -> None:
         self._window.open(delivery.tag)
-        queue = self._tags.get(delivery.consumer_tag)
+        queue = self._tags.get(delivery.consumer_tag) or self._cancelled.get(delivery.consumer_tag)
         if queue is None or self._stopping:
             # It was on its way when its consumer was cancelled.
             self._verdicts.append((delivery, Verdict.HAND_BACK))
@@ -192,7 +232,8 @@ class Consumer(QuietSink):
         self._channel = channel
         self._generation = channel.generation
         self._missing.clear()
-        if not self._stopping:
+        self._cancelled.clear()
+        if not self._stopping and not self.paused:
             for subscription in self._subscriptions.values():
                 self._subscribe(channel, subscription)
 

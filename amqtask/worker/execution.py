@@ -35,6 +35,7 @@ class Execution:
         "interruptible",
         "is_async",
         "queue",
+        "received",
         "request",
         "slot",
         "soft_deadline",

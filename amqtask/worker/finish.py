@@ -86,7 +86,7 @@ class Finisher:
         clock: Clock,
         outbox: Outbox,
         backend: ResultBackend,
-        settle: Callable[[Delivery, Verdict], None],
+        settle: Callable[[Delivery, Verdict, str], None],
         ended: Callable[[Execution], None],
         later: Callable[[float, Callable[[], None]], None],
         emit: Callable[[str, Execution, Outcome], None] | None = None,
@@ -111,7 +111,7 @@ class Finisher:
         decision = decide(outcome, self._terms(execution))
         if not decision.effects and decision.death is None:
             if decision.verdict is not None:
-                self._settle(execution.delivery, decision.verdict)
+                self._settle(execution.delivery, decision.verdict, execution.queue)
             self._ended(execution)
             return
         _Settling(self, execution, decision).step(None)
@@ -139,19 +139,19 @@ class Finisher:
                 queue,
                 extra=event("reject"),
             )
-            self._settle(delivery, Verdict.DEAD_LETTER)
+            self._settle(delivery, Verdict.DEAD_LETTER, queue)
             then()
             return
 
         def buried(sent: Ticket) -> None:
             if sent.error is None:
-                self._settle(delivery, Verdict.ACK)
+                self._settle(delivery, Verdict.ACK, queue)
             else:
                 # The broker's own dead-lettering needs no publishing by us; it only cannot say why.
                 logger.error(
                     "cannot write a dead letter (%s); rejecting", sent.error, extra=event("dead-letter-failed")
                 )
-                self._settle(delivery, Verdict.DEAD_LETTER)
+                self._settle(delivery, Verdict.DEAD_LETTER, queue)
             then()
 
         ticket.on_done = buried
@@ -176,7 +176,7 @@ class Finisher:
             self.bury(execution.delivery, execution.queue, death, lambda: self._ended(execution))
             return
         if verdict is not None:
-            self._settle(execution.delivery, verdict)
+            self._settle(execution.delivery, verdict, execution.queue)
         self._ended(execution)
 
     def retry_later(self, attempt: int, call: Callable[[], None]) -> None:

@@ -1,46 +1,61 @@
 """Node: one process's part of a worker. The composition root: it lists its parts in the order of their start."""
 
-import heapq
-import itertools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from amqtask.app import App
-from amqtask.core.admission import Drop, Wait, admit
+from amqtask.core.admission import Admission, Drop, Wait, admit
 from amqtask.core.message import Delivery, Verdict
-from amqtask.core.outcome import DropReason, Failure, Outcome, Refused
+from amqtask.core.outcome import DropReason, Ignored, Refused
+from amqtask.core.prefetch import Governor
 from amqtask.core.protocol import read_request
+from amqtask.core.tick import COPY
 from amqtask.core.topology import declare_ops
 from amqtask.drivers.base import Connection
 from amqtask.effective import Effective
-from amqtask.errors import BrokerError, ContentRefused, MessageError, SoftTimeLimitExceeded, TimeLimitExceeded
+from amqtask.errors import BrokerError, ContentRefused, MessageError
 from amqtask.executors.base import Executor
 from amqtask.log import event, get_logger
-from amqtask.session import NEVER, Session
+from amqtask.session import Session
 from amqtask.task import AnyTask
+from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
 from amqtask.worker.consumer import Consumer, Subscription
 from amqtask.worker.execute import Executing
 from amqtask.worker.execution import Execution
 from amqtask.worker.finish import Finisher, label
+from amqtask.worker.flow import Flow, FlowOptions
+from amqtask.worker.limits import Limits
 from amqtask.worker.outbox import Outbox
+from amqtask.worker.ticks import Ticks
+from amqtask.worker.timers import Timers
 
 logger = get_logger("worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
-    """What a node's process is told: its node's name, the queues with their prefetch, and what is known of crashes."""
+    """What a node's process is told: its node's name, its queues with their weights, and what is known of crashes."""
 
     name: str
-    subscriptions: tuple[Subscription, ...]
+    queues: Mapping[str, int]
+    strict: bool = False
+    flow: FlowOptions = field(default_factory=FlowOptions)
+    first_window: int = 4
+    """Deliveries for each slot while nothing is known of a queue's tasks."""
+    consumer_timeout: float = 1800.0
     max_crashes: int = 3
     max_tasks: int | None = None
     ack_batch: int = 50
     ack_delay: float = 0.05
     crashes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether some queues go before others."""
+        return self.strict or len(set(self.queues.values())) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +85,7 @@ class Node:
         self._tasks = app.tasks
         self._running: dict[str, Execution] = {}
         self._held: dict[Execution, None] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timer_ids = itertools.count()
-        self._timer_lock = threading.Lock()
+        self._timers = Timers()
         self._revoked: Callable[[str], bool] = lambda task_id: False
         self._processed = 0
         self._stopping = False
@@ -98,6 +111,16 @@ class Node:
             ended=self._ended,
             later=self.call_later,
         )
+        self._backlog = Backlog(options.queues, strict=options.strict)
+        executor.wait_in(self._backlog)
+        self.flow = Flow(
+            options.flow,
+            governor=Governor(executor.capacity, start=options.first_window, floor=2 if options.is_ordered else 1),
+            executor=executor,
+            clock=self._clock,
+            hand_back=self._hand_back,
+            submit=self.executor.submit,
+        )
         self.executing = Executing(
             node=options.name,
             clock=self._clock,
@@ -113,7 +136,7 @@ class Node:
         )
         mode = app.config.broker.declare
         self.consumer = Consumer(
-            options.subscriptions,
+            [Subscription(queue=queue, prefetch=self.flow.window(queue)) for queue in options.queues],
             receive=self._receive,
             wake=self._wake,
             topology=declare_ops(app.topology, mode),
@@ -124,11 +147,21 @@ class Node:
             ack_delay=options.ack_delay,
             slots=executor.capacity,
         )
+        self._ticks = Ticks(self._clock, self._wake)
         self.session = Session(
             app.session_options,
-            [self.consumer, self],
+            [self.consumer, self._ticks, self],
             name="worker",
             on_failure=self._listener.connect_failed,
+        )
+
+        self.flow.attach(self.consumer, self.session)
+        self.limits = Limits(
+            executor=executor,
+            finish=self.finisher.finish,
+            doom=self._doom,
+            running=lambda: list(self._running.values()),
+            consumer_timeout=options.consumer_timeout,
         )
 
     # Life
@@ -165,9 +198,7 @@ class Node:
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Have `call` run on the session's thread after so many seconds. From any thread."""
-        due = self._clock.monotonic() + seconds
-        with self._timer_lock:
-            heapq.heappush(self._timers, (due, next(self._timer_ids), call))
+        self._timers.add(self._clock.monotonic() + seconds, call)
         self.session.wake()
 
     # What may be asked of it
@@ -196,7 +227,7 @@ class Node:
     def turn(self, now: float) -> float:
         """Timers, limits and counters."""
         self._board.count(self._processed, len(self._held), now)
-        return min(self._run_timers(now), self._check_limits(now))
+        return min(self._timers.run(now), self.limits.turn(now), self.flow.turn(now))
 
     # Deliveries: the I/O thread
 
@@ -208,7 +239,12 @@ class Node:
             self.finisher.refuse(delivery, queue, Refused(reason, str(error)))
             return
         running = self._running.get(request.id)
-        if running is not None and delivery.redelivered and not running.ended:
+        if (
+            running is not None
+            and delivery.redelivered
+            and not running.ended
+            and running.request.headers.get(COPY) == request.headers.get(COPY)
+        ):
             # The connection was lost while it ran: this is its own message again.
             running.delivery = delivery
             logger.info(
@@ -234,10 +270,27 @@ class Node:
             self.finisher.finish(execution, admission.outcome)
             return
         self._held[execution] = None
+        copy = request.headers.get(COPY)
+        if copy is not None:
+            self._ticks.claim(request.id, queue, str(copy), lambda won: self._claimed(execution, admission, won))
+            return
+        self._submit(execution, admission)
+
+    def _submit(self, execution: Execution, admission: Admission) -> None:
         if isinstance(admission, Wait):
             self.call_later(admission.seconds, lambda: self.executor.submit(execution))
             return
         self.executor.submit(execution)
+
+    def _claimed(self, execution: Execution, admission: Admission, won: bool) -> None:
+        """A tick of beat is this worker's, or another copy of it was quicker."""
+        if execution not in self._held:
+            return  # handed back, or void, since
+        if won:
+            self._submit(execution, admission)
+            return
+        logger.info("%s was sent twice; this copy is not run", label(execution), extra=event("tick-dropped"))
+        self.finisher.finish(execution, Ignored())
 
     def _void(self, generation: int) -> None:
         """The channel is gone:
@@ -280,12 +333,13 @@ class Node:
         return True
 
     def _started(self, execution: Execution) -> None:
+        self.flow.started(execution.started)
         logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
-        if execution.deadline or execution.soft_deadline:
+        if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits
 
     def _acknowledge_early(self, execution: Execution) -> bool:
-        """Acknowledge before the task runs, and see it written: a task that says `acks_late=False` must not run twice."""
+        """Acknowledge before the task runs, and see it written: with `acks_late=False` it must not run twice."""
         self.consumer.settle(execution.delivery, Verdict.ACK)
         written = threading.Event()
         # The first call runs in the turn that settles, the second after the poll that writes.
@@ -298,12 +352,14 @@ class Node:
         execution.acked = True
         return True
 
-    def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
-        self.consumer.settle(delivery, verdict, at_once=self.executor.waiting() == 0)
+    def _settle(self, delivery: Delivery, verdict: Verdict, queue: str) -> None:
+        self.consumer.settle(delivery, verdict, at_once=self._backlog.is_low(queue, self.executor.capacity))
 
     def _ended(self, execution: Execution) -> None:
         if self._running.get(execution.id) is execution:
             del self._running[execution.id]
+            self.limits.remove(execution)
+            self.flow.ended(execution.queue, self._clock.monotonic() - execution.started)
         self._held.pop(execution, None)
         self._processed += 1
         if self.options.max_tasks is not None and self._processed == self.options.max_tasks:
@@ -314,54 +370,16 @@ class Node:
     def _wake(self) -> None:
         self.session.wake()
 
-    # Limits and timers: the I/O thread
-
-    def _run_timers(self, now: float) -> float:
-        while True:
-            with self._timer_lock:
-                if not self._timers or self._timers[0][0] > now:
-                    return self._timers[0][0] if self._timers else NEVER
-                _, _, call = heapq.heappop(self._timers)
-            call()
-
-    def _check_limits(self, now: float) -> float:
-        due = NEVER
-        for execution in list(self._running.values()):
-            if execution.soft_deadline and not execution.ended:
-                if execution.soft_deadline <= now:
-                    execution.soft_deadline = 0.0
-                    self._soft_limit(execution)
-                else:
-                    due = min(due, execution.soft_deadline)
-            if execution.deadline and not execution.ended:
-                if execution.deadline <= now:
-                    self._hard_limit(execution, now)
-                else:
-                    due = min(due, execution.deadline)
-        return due
-
-    def _soft_limit(self, execution: Execution) -> None:
-        if not self.executor.interrupt(execution, SoftTimeLimitExceeded):
-            logger.warning("%s is over its soft limit, and this pool cannot interrupt it", label(execution))
-
-    def _hard_limit(self, execution: Execution, now: float) -> None:
-        """Settle the task as failed while it still runs, then have the process ended: nothing else can stop it."""
-        execution.deadline = 0.0
-        ran = now - execution.started
-        if not self.executor.abilities.hard_limit:
-            logger.error("%s is over its hard limit, and this pool cannot end it", label(execution))
-            return
-        logger.error("%s ran %.1f s, over its hard limit; its process is ended", label(execution), ran)
-        error = TimeLimitExceeded(f"{execution.request.name} ran {ran:.1f} s, over its hard time limit")
-        outcome: Outcome = Failure(error, "", ran)
+    def _doom(self, execution: Execution) -> None:
+        """It is settled while its code runs on: take nothing more, and end the process once that is written."""
+        self.consumer.pause()
         for waiting in self.executor.drain():
             self._hand_back(waiting)
-        self.finisher.finish(execution, outcome)
-        self.call_later(0.0, self._end_doomed)
+        self._end_when_settled(execution)
 
-    def _end_doomed(self) -> None:
+    def _end_when_settled(self, execution: Execution) -> None:
         # Its verdict waits for the effects; the process must not go before them.
-        if self.consumer.unsettled and self._held:
-            self.call_later(0.01, self._end_doomed)
+        if execution in self._held:
+            self.call_later(0.01, lambda: self._end_when_settled(execution))
             return
         self.call_later(0.05, self._listener.doomed)

@@ -64,7 +64,10 @@ class Plan:
     tasks: tuple[str, ...]
     broker: str
     driver: str
-    prefetch: str
+    prefetch: Mapping[str, int]
+    """By queue, where it is a number; the others are governed by the run times of their tasks."""
+    weights: tuple[int, ...]
+    strict: bool
     shutdown_timeout: float
     start_timeout: float
     restart_initial: float

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amqtask.app import App
@@ -44,6 +45,7 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
     else:
         processes, slots = worker.concurrency or worker.processes or cores, 1
     queues = choose_queues(app.topology, order, worker.queues)
+    weights = dict(split_weight(name) for name in order.queues)
     addresses = config.broker.addresses()
     return Plan(
         app_name=app.name,
@@ -55,7 +57,9 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         tasks=tuple(sorted(app.tasks)),
         broker=" ".join(str(address) for address in addresses),
         driver=config.broker.driver,
-        prefetch=str(worker.prefetch),
+        prefetch=fixed_prefetch(worker.prefetch, queues),
+        weights=tuple(weights.get(name, 1) for name in queues),
+        strict=order.strict,
         shutdown_timeout=worker.shutdown_timeout,
         start_timeout=config.broker.start_timeout,
         restart_initial=worker.restart.initial,
@@ -78,7 +82,7 @@ def choose_queues(topology: Topology, order: Order, configured: tuple[str, ...])
         UnknownQueue: the configuration declares no such queue; the message lists those that it does.
         ConfigError: there is nothing to consume.
     """
-    wanted = tuple(name.partition(":")[0] for name in order.queues) or configured or topology.work_queues()
+    wanted = tuple(split_weight(name)[0] for name in order.queues) or configured or topology.work_queues()
     if not order.create_missing_queues:
         for name in wanted:
             if name not in topology.queues:
@@ -95,11 +99,16 @@ def choose_queues(topology: Topology, order: Order, configured: tuple[str, ...])
     return chosen
 
 
-def prefetch_of(setting: str, multiplier: float, slots: int) -> int:
-    """Deliveries that a consumer may hold unacknowledged."""
-    if setting != "auto":
-        return max(1, int(setting))
-    return max(1, min(2000, int(multiplier * slots)))
+def split_weight(text: str) -> tuple[str, int]:
+    """`hi:3` as a queue's name and its weight; a name without one weighs 1."""
+    name, colon, weight = text.rpartition(":")
+    return (name, int(weight)) if colon and weight.isdigit() and int(weight) > 0 else (text, 1)
+
+
+def fixed_prefetch(setting: str | int | Mapping[str, str | int], queues: Sequence[str]) -> dict[str, int]:
+    """The prefetch of each queue for which the configuration gives a number."""
+    by_queue = setting if isinstance(setting, Mapping) else dict.fromkeys(queues, setting)
+    return {name: value for name, value in by_queue.items() if isinstance(value, int)}
 
 
 def _overrides(order: Order) -> list[str]:

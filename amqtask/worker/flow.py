@@ -1,0 +1,116 @@
+"""Flow: keeps deliveries where a slot is free for them soon.
+
+It governs the consumers' prefetch by the run times of the queues' tasks. When work waits while no slot becomes free, it
+hands the work back for other processes, and takes no more until a slot is free.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from amqtask.clock import Clock
+from amqtask.core.prefetch import Governor
+from amqtask.executors.base import Executor
+from amqtask.log import event, get_logger
+from amqtask.session import NEVER, Session
+from amqtask.worker.consumer import Consumer
+from amqtask.worker.execution import Execution
+
+logger = get_logger("flow")
+
+MOST_HAND_BACKS = 4
+"""How often a message goes back at the most, where the broker counts it.
+
+From 4.0 to 4.2 every requeue counts towards the delivery limit of 20 that a quorum queue has by default ("Quorum
+Queues", poison message handling).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowOptions:
+    """`fixed` are the prefetches that the configuration gives by queue; `hand_back_after` is seconds."""
+
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    hand_back_after: float = 0.5
+
+
+class Flow:
+    """Decides about prefetch and hand-backs for one node."""
+
+    def __init__(
+        self,
+        options: FlowOptions,
+        *,
+        governor: Governor,
+        executor: Executor,
+        clock: Clock,
+        hand_back: Callable[[Execution], None],
+        submit: Callable[[Execution], None],
+    ) -> None:
+        self._options = options
+        self._governor = governor
+        self._executor = executor
+        self._clock = clock
+        self._hand_back = hand_back
+        self._submit = submit
+        self._last_start = 0.0
+        self._waiting_since = NEVER
+        self._consumer: Consumer | None = None
+        self._session: Session | None = None
+
+    def attach(self, consumer: Consumer, session: Session) -> None:
+        """Give it the parts that are made after it."""
+        self._consumer = consumer
+        self._session = session
+
+    def window(self, queue: str) -> int:
+        """The prefetch for a queue's consumer now."""
+        fixed = self._options.fixed.get(queue)
+        return self._governor.window(queue) if fixed is None else fixed
+
+    def started(self, now: float) -> None:
+        """An execution got a slot. From its thread."""
+        self._last_start = now
+
+    def ended(self, queue: str, runtime: float) -> None:
+        """An execution gave back its slot. From its thread."""
+        consumer, session = self._consumer, self._session
+        if consumer is None or session is None:
+            return
+        if consumer.paused:
+            session.call_soon(consumer.resume)
+        if queue not in self._options.fixed and self._governor.ran(queue, runtime):
+            window = self._governor.window(queue)
+            session.call_soon(lambda: consumer.resize(queue, window))
+
+    def turn(self, now: float) -> float:
+        """Hand back what waits too long; when to look again. From the session's thread."""
+        if not self._executor.waiting():
+            self._waiting_since = NEVER
+            return NEVER
+        self._waiting_since = min(self._waiting_since, now)
+        due = max(self._waiting_since, self._last_start) + self._options.hand_back_after
+        if now < due:
+            return due
+        self._waiting_since = now
+        self._stall()
+        return now + self._options.hand_back_after
+
+    def _stall(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        consumer.pause()
+        back = kept = 0
+        for item in self._executor.drain():
+            assert isinstance(item, Execution), "only executions are submitted"
+            counted = max(item.request.delivery_count or 0, item.request.acquired_count or 0)
+            if counted >= MOST_HAND_BACKS:
+                kept += 1
+                self._submit(item)
+                continue
+            back += 1
+            self._hand_back(item)
+        for queue in consumer.queues:
+            if queue not in self._options.fixed and self._governor.stalled(queue):
+                consumer.resize(queue, self._governor.window(queue))
+        logger.debug("all slots stay busy: %d messages go back, %d stay", back, kept, extra=event("handed-back"))
