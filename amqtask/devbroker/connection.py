@@ -73,9 +73,7 @@ class Phase(enum.Enum):
 class Connection:
     """The state machine of one connection."""
 
-    def __init__(
-        self, broker: Broker, login: Login, wake: Wake, *, name: str = "", product: str = "amqtask devbroker"
-    ) -> None:
+    def __init__(self, broker: Broker, login: Login, wake: Wake, *, name: str = "") -> None:
         self.broker = broker
         self.name = name
         self.phase = Phase.HEADER
@@ -84,7 +82,6 @@ class Connection:
         self.client_properties: Table = {}
         self._login = login
         self._wake = wake
-        self._product = product
         self._user = ""
         self._ports: dict[int, ChannelPort] = {}
         self._rest = b""
@@ -187,7 +184,8 @@ class Connection:
             "copyright": "",
             "information": "For development and tests; not a RabbitMQ server.",
             "platform": "Python",
-            "product": self._product,
+            # Clients choose by this name how to set prefetch (kombu does).
+            "product": "RabbitMQ",
             "version": self.broker.context.profile.version,
         }
         self._send(commands.Connection.Start(0, 9, cast(FieldTable, properties), "PLAIN AMQPLAIN", "en_US"))

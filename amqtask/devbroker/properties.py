@@ -51,7 +51,7 @@ Fields = list[bytes | None]
 class Properties:
     """What a broker reads of a message's properties.
 
-    A value: nobody changes one (a frozen dataclass would cost 2 µs a message).
+    A value: nobody changes one (a frozen dataclass would take 1.1 µs a message instead of 0.2).
     """
 
     __slots__ = ("delivery_mode", "expiration", "headers", "is_plain", "priority", "raw", "reply_to", "user_id")

@@ -74,12 +74,14 @@ class QuorumQueue(Queue):
             self.context.journal.changed(entry)
         pause = self._retry_pause(entry, cause)
         if pause:
-            self.context.timers.at(self.context.now + pause, lambda: self._retry(entry))
+            self.context.timers.at(self.context.now + pause, lambda: self._retry(entry, cause))
         else:
-            self._place_again(entry)
+            self._place_again(entry, cause)
 
-    def _place_again(self, entry: Entry) -> None:
-        if self._limit is None and self.context.profile.returns_to_back_without_limit:
+    def _place_again(self, entry: Entry, cause: Return) -> None:
+        # What a client gives back goes to the back there; what a lost channel held goes to the front in every version.
+        is_asked = cause in (Return.RETURNED, Return.FAILED)
+        if is_asked and self._limit is None and self.context.profile.returns_to_back_without_limit:
             self._last_sequence += 1
             entry.sequence = self._last_sequence
             self.ready.append(entry, self._level(entry.message))
@@ -105,11 +107,11 @@ class QuorumQueue(Queue):
         value = self.spec.arguments.get(name)
         return value if isinstance(value, int) else 0
 
-    def _retry(self, entry: Entry) -> None:
+    def _retry(self, entry: Entry, cause: Return) -> None:
         if self.is_deleted:
             self._leave(entry)
             return
-        self._place_again(entry)
+        self._place_again(entry, cause)
         self._drop_expired()
         self.dispatch()
 

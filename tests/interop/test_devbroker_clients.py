@@ -73,8 +73,12 @@ def test_kombu_publishes_consumes_and_broadcasts(server: Server) -> None:
 CELERY = """
     from celery import Celery
     app = Celery("tasks", broker={url!r}, backend="rpc://")
-    app.conf.update(worker_prefetch_multiplier=2, task_default_queue_type={queue_type!r}, broker_transport_options={{"confirm_publish": True}},
-                    broker_connection_retry_on_startup=True)
+    app.conf.update(
+        worker_prefetch_multiplier=2,
+        task_default_queue_type={queue_type!r},
+        broker_transport_options={{"confirm_publish": True}},
+        broker_connection_retry_on_startup=True,
+    )
 
     @app.task
     def add(x, y):
@@ -94,8 +98,10 @@ def test_a_celery_worker_and_its_client(server: Server, queue_type: str, tmp_pat
     script = textwrap.dedent("""
         from tasks import add, app, flaky
         from celery import group
-        print(add.delay(2, 3).get(timeout=60), group(add.s(i, i) for i in range(5))().get(timeout=60), flaky.delay().get(timeout=60))
-        print(list(app.control.ping(timeout=5)[0].values()), app.control.inspect(timeout=5).registered() is not None)
+        sums = group(add.s(i, i) for i in range(5))()
+        print(add.delay(2, 3).get(timeout=60), sums.get(timeout=60), flaky.delay().get(timeout=60))
+        pongs = app.control.ping(timeout=5)
+        print(list(pongs[0].values()), app.control.inspect(timeout=5).registered() is not None)
     """)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "solo", "--loglevel", "WARNING"]
     with open(tmp_path / "worker.log", "wb") as log:

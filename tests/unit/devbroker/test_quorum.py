@@ -127,6 +127,19 @@ def test_a_returned_message_goes_where_the_version_puts_it(
     assert it.drain("q") == order
 
 
+@pytest.mark.parametrize("emulate", ["3.10", "4.3"])
+def test_what_a_lost_channel_held_goes_to_the_front_even_where_a_nack_sends_it_to_the_back(emulate: str) -> None:
+    house = broker(emulate)
+    one, two = Client(house), Client(house)
+    one.declare("q", x_queue_type="quorum")
+    for body in "012":
+        one.publish("q", body)
+    one.get("q", no_ack=False)
+    one.session.close()
+
+    assert two.drain("q") == ["0", "1", "2"]
+
+
 PRIORITIES = (0, 1, 4, None, 5, 9, 10, 31, 255)
 
 

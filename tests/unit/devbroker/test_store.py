@@ -162,8 +162,13 @@ def test_names_and_keys_need_not_be_text(tmp_path: pathlib.Path) -> None:
 
 def test_a_dead_letter_that_nobody_takes_survives(tmp_path: pathlib.Path) -> None:
     first = Life(tmp_path)
-    first.client.declare("q", x_queue_type="quorum", x_overflow="reject-publish", x_dead_letter_strategy="at-least-once",
-                         x_dead_letter_exchange="nowhere")  # fmt: skip
+    first.client.declare(
+        "q",
+        x_queue_type="quorum",
+        x_overflow="reject-publish",
+        x_dead_letter_strategy="at-least-once",
+        x_dead_letter_exchange="nowhere",
+    )
     first.client.publish("q", "a")
     first.client.get("q", no_ack=False)
     first.client.channel.reject(1, requeue=False)
