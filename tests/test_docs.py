@@ -22,7 +22,7 @@ def name(page: Path) -> str:
 
 
 def runs(block: Block) -> bool:
-    if "no-run" in block.flags:
+    if "no-run" in block.flags or block.source is not None:
         return False
     return block.file is not None or block.language in ("python", "console")
 
@@ -33,6 +33,13 @@ RUNNING = [page for page in PAGES if any(runs(block) for block in blocks(page))]
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page: Path) -> None:
     assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_are_shown_as_they_are(page: Path) -> None:
+    shown = [(block, ROOT / block.source) for block in blocks(page) if block.source is not None]
+
+    assert [block.place for block, file in shown if block.code.strip() != file.read_text().strip()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

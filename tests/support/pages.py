@@ -6,6 +6,7 @@ The first line of a block may say more than the language:
     ```python file=tasks.py     is written to the page's folder, for what comes after
     ```yaml parse               is only parsed: it is no whole configuration
     ```console no-run           is only read
+    ```python from=tasks.py     is compared with that file of the repository
 
 Blocks without a language, and in `text`, are for readers.
 """
@@ -38,13 +39,21 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The name of the file that it shows."""
-        return next((flag.removeprefix("file=") for flag in self.flags if flag.startswith("file=")), None)
+        """The name of the file that it is written to."""
+        return self._value("file=")
+
+    @property
+    def source(self) -> str | None:
+        """The file of the repository that it shows."""
+        return self._value("from=")
 
     def commands(self) -> Iterator[str]:
         """The commands of a console block; a line that ends in a backslash goes on in the next."""
         joined = self.code.replace("\\\n", " ")
         return (line.removeprefix("$ ").strip() for line in joined.splitlines() if line.startswith("$ "))
+
+    def _value(self, prefix: str) -> str | None:
+        return next((flag.removeprefix(prefix) for flag in self.flags if flag.startswith(prefix)), None)
 
 
 def blocks(page: Path) -> list[Block]:
