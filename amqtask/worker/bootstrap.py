@@ -3,17 +3,24 @@
 Run as a script by its path, not as a module: importing the package would come before the patch.
 """
 
+import faulthandler
+import signal
 import sys
+import warnings
 
 
 def main(descriptor: str, patch: str) -> int:
     """`descriptor` is the number of the pipe's socket; `patch` is "gevent", "eventlet" or empty."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     if patch == "gevent":
         from gevent import monkey
 
         monkey.patch_all()
     elif patch == "eventlet":
-        import eventlet
+        with warnings.catch_warnings():
+            # It says on every import that nobody should begin to use it; docs/pools.md says so too, once.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import eventlet
 
         eventlet.monkey_patch()
     from amqtask.worker.child import main as run

@@ -5,6 +5,7 @@ Only processes that amqtask started hold an end, so what comes is trusted; it is
 
 import array
 import json
+import select
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,8 @@ class Pipe:
     def receive(self) -> Note | None:
         """Wait for the next note; None when the other end is gone."""
         while b"\n" not in self._buffer:
+            # eventlet's sockets do not wait in recvmsg; everything waits in select.
+            select.select([self._socket], [], [])
             if not self._read():
                 return None
         line, _, self._buffer = self._buffer.partition(b"\n")
