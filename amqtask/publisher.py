@@ -127,6 +127,7 @@ class Publisher(QuietSink):
         self._outstanding: collections.OrderedDict[int, Ticket] = collections.OrderedDict()
         self._channel: Channel | None = None
         self._plain: Channel | None = None
+        self._called = False
         self._connection: Connection | None = None
         self._suspects = 0
         self._declared: set[str] = set()
@@ -139,9 +140,10 @@ class Publisher(QuietSink):
         """Hand a ticket to the publisher's thread and go on."""
         if not self._started:
             self._start()
-        idle = not self._queue
         self._queue.append(ticket)
-        if idle:
+        # Not "if the queue was empty": the thread may drain it between that look and the append, and then sleep.
+        if not self._called:
+            self._called = True
             self._session.wake()
 
     def publish(self, ticket: Ticket) -> None:
@@ -210,6 +212,8 @@ class Publisher(QuietSink):
         self._send_again()
 
     def turn(self, now: float) -> float:
+        # Before the queue is looked at, so that who appends from here on calls again.
+        self._called = False
         if self._channel is None and self._connection is not None:
             self._reopen(self._connection)
         channel = self._channel
