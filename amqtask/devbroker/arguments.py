@@ -145,7 +145,7 @@ def check_equivalent(current: QueueSpec, received: QueueSpec, vhost: str) -> Non
             raise precondition_failed(f"inequivalent arg '{name}' {where}: {said}")
     for name in _CHECKS:
         ours, theirs = current.arguments.get(name), received.arguments.get(name)
-        if name == "x-queue-type" and current.kind is received.kind is QueueKind.CLASSIC:
+        if name == "x-queue-type" and all(value in (None, QueueKind.CLASSIC.value) for value in (ours, theirs)):
             continue
         if not equal(ours, theirs):
             raise precondition_failed(

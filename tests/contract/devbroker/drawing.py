@@ -11,6 +11,9 @@ QUEUES = [PREFIX + name for name in ("a", "b", "c", "d")]
 EXCHANGES = [PREFIX + name for name in ("x", "y", "z")]
 KINDS = ["direct", "fanout", "topic", "headers"]
 
+SOON = {"0", "1"}
+"""Expirations that are over before the next step."""
+
 Arguments = dict[str, Any]
 
 

@@ -1,6 +1,7 @@
 """Whatever a client sends: the connection goes on or answers with a close, and the broker stays whole."""
 
 import contextlib
+import struct
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from pamqp import frame as pamqp_frame
 
 from amqtask.devbroker import frames
 from amqtask.devbroker.errors import NAMES
-from tests.unit.devbroker.rig import START, Client
+from amqtask.devbroker.properties import encode
+from amqtask.devbroker.tables import Table, Value
+from tests.unit.devbroker.rig import START, Client, broker
 from tests.unit.devbroker.wire import CAPABLE, HELLO, Wire
 
 LIMITED = {"x-message-ttl": 1000, "x-dead-letter-exchange": "x", "x-max-length": 3}
@@ -155,3 +158,54 @@ def test_noise_instead_of_a_handshake(noise: bytes) -> None:
     wire.feed(noise)
 
     check(wire)
+
+
+NAMES_OF_ARGUMENTS = [
+    *["x-queue-type", "x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-max-age"],
+    *["x-max-length", "x-max-length-bytes", "x-max-priority", "x-overflow", "x-queue-version", "x-delivery-limit"],
+    *["x-single-active-consumer", "x-dead-letter-strategy", "x-consumer-timeout", "x-priority", "x-stream-offset"],
+    *[
+        "x-delayed-retry-type",
+        "x-delayed-retry-min",
+        "x-delayed-retry-max",
+        "alternate-exchange",
+        "x-match",
+        "CC",
+        "BCC",
+    ],
+]
+odd_values: st.SearchStrategy[Value] = st.one_of(
+    st.sampled_from(
+        ["classic", "quorum", "stream", "all", "any", "at-least-once", "reject-publish", "first", "1h", "q", ""]
+    ),
+    st.sampled_from([0, 1, -1, 2**31, 2**62, -(2**62), True, None, 1.5, float("nan"), float("inf"), b"\xff"]),
+    st.sampled_from([[], ["q"], [1], {}, {"a": []}]),
+)
+odd_arguments = st.dictionaries(st.sampled_from(NAMES_OF_ARGUMENTS), odd_values, max_size=5)
+
+
+@settings(max_examples=500, deadline=None)
+@given(odd_arguments, odd_arguments, odd_arguments, st.sampled_from(["3.10", "4.0", "4.3"]), st.booleans())
+def test_any_arguments_anywhere(one: Table, two: Table, three: Table, emulate: str, durable: bool) -> None:
+    wire = Wire(broker(emulate)).open()
+    for number, given_ in enumerate((one, two, three)):
+        with contextlib.suppress(ValueError):
+            wire.feed(_frame(commands.Exchange.Declare(0, "x", "headers"), given_))
+            wire.feed(_frame(commands.Queue.Declare(0, "q", durable=durable), given_))
+            wire.feed(_frame(commands.Queue.Bind(0, "q", "x", "k"), given_))
+            wire.feed(_frame(commands.Basic.Qos(0, 2), None))
+            wire.feed(_frame(commands.Basic.Consume(0, "q", f"c{number}"), given_))
+            known = encode({"headers": given_})
+            content = struct.pack(">HHQ", 60, 0, 0) + known
+            wire.feed(_frame(commands.Basic.Publish(0, "x", "k"), None) + frames.write(frames.HEADER, 1, content))
+            wire.feed(_frame(commands.Basic.Nack(0, True, True), None))
+            wire.feed(_frame(commands.Channel.CloseOk(), None) + _frame(commands.Channel.Open(), None))
+        wire.house.advance(wire.house.now + 100)
+
+    check(wire)
+
+
+def _frame(method: frames.Method, arguments: Table | None) -> bytes:
+    if arguments is not None:
+        method.arguments = arguments  # type: ignore[attr-defined]  # those that are given some have them
+    return frames.encode_method(method, 1)
