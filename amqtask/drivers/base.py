@@ -66,7 +66,12 @@ class Channel(Protocol):
 
     `generation` is unique in the process and travels with each Delivery. Methods that wait for the broker's answer
     raise `ChannelClosed` or a subclass when it is a refusal (the channel is unusable from then on, the sink's `closed`
-    is not called), and `ConnectionLost` when the connection goes.
+    is not called), and `ConnectionLost` when the connection goes: after the heartbeat time when the broker is silent,
+    after four of them when it sends heartbeats but no answer.
+
+    `publish` and `settle` wait for nothing and write into a buffer. Its octets leave with the next `poll` or the next
+    method that waits, and at once when there are 64 KiB of them. The buffer has no bound but the caller's window of
+    unconfirmed messages.
     """
 
     generation: int

@@ -160,6 +160,18 @@ def test_polling_keeps_an_idle_connection_alive_beyond_its_heartbeat(rig: Rig) -
     assert rig.queue(channel)
 
 
+def test_heartbeats_are_sent_also_while_nothing_comes(rig: Rig) -> None:
+    with Proxy(rig.address.host, rig.address.port) as proxy:
+        connection, _, _ = rig.channel(host="127.0.0.1", port=proxy.port, heartbeat=2)
+
+        proxy.deafen()
+        before = proxy.from_client
+        with pytest.raises(ConnectionLost):
+            poll_until(connection, lambda: False)
+
+        assert proxy.from_client > before
+
+
 def test_what_was_published_leaves_with_the_next_poll(rig: Rig) -> None:
     connection, channel, _ = rig.channel()
     queue = rig.queue(channel, exclusive=False, auto_delete=True)

@@ -23,7 +23,10 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._state = threading.Condition()
         self._links: list[_Link] = []
+        self.from_client = 0
+        """How many octets clients have sent."""
         self._stalled = False
+        self._deafened = False
         self._swallowing = False
         self._rate: float | None = None
         self._budget: int | None = None
@@ -62,6 +65,11 @@ class Proxy:
         with self._state:
             self._stalled = True
 
+    def deafen(self) -> None:
+        """Keep from clients what the broker says; what they say goes on."""
+        with self._state:
+            self._deafened = True
+
     def swallow(self) -> None:
         """Read from both sides and throw it away, as when a peer is gone without a word."""
         with self._state:
@@ -75,7 +83,7 @@ class Proxy:
     def heal(self) -> None:
         """Forward as at the beginning."""
         with self._state:
-            self._stalled = self._swallowing = False
+            self._stalled = self._deafened = self._swallowing = False
             self._rate = self._budget = None
             self._state.notify_all()
 
@@ -83,7 +91,7 @@ class Proxy:
         """Cut everything and listen no more."""
         with self._state:
             self._closed = True
-            self._stalled = False
+            self._stalled = self._deafened = False
             self._state.notify_all()
         # Green threads are not woken by a shutdown of the listener, but by a caller.
         socket.create_connection(("127.0.0.1", self.port)).close()
@@ -121,7 +129,9 @@ class Proxy:
 
     def _forward(self, data: bytes, sink: socket.socket, from_broker: bool) -> None:
         with self._state:
-            self._state.wait_for(lambda: not self._stalled)
+            if not from_broker:
+                self.from_client += len(data)
+            self._state.wait_for(lambda: not (self._stalled or (self._deafened and from_broker)))
             swallowing, rate = self._swallowing, self._rate
             cutting = False
             if from_broker and self._budget is not None:
