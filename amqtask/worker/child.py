@@ -19,12 +19,16 @@ from amqtask.publisher import HOPELESS
 from amqtask.session import explain as explain_broker
 from amqtask.worker.board import Board
 from amqtask.worker.flow import FlowOptions
+from amqtask.worker.life import Life, Member, call, worker_info
 from amqtask.worker.node import Listener, Node, NodeOptions
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.prepare import explain, prepare
 
 logger = get_logger("worker")
+
+PATCHED = ("gevent", "eventlet")
+"""Pools whose processes are not forked: each is patched before it imports anything."""
 
 CLOSING_TIME = 10.0
 """Seconds for the last confirms and acknowledgements of a process that stops."""
@@ -39,6 +43,9 @@ def main(descriptor: int) -> int:
     try:
         order = Order.from_json(note["order"])
         app, plan = prepare(order)
+        # With a pool whose processes must be patched, this one only finds out what to start.
+        if order.patch or plan.pool not in PATCHED:
+            call(app.on.worker_init, worker_info(app, plan))
     except AmqtaskError as error:
         text, code = explain(error)
         pipe.send({"is": "failed", "text": text, "exit": code})
@@ -97,7 +104,7 @@ class Zygote:
             return True
         for descriptor in self._descriptors:
             os.close(descriptor)
-        self._pipe.send({"is": "forked", "index": note["index"], "pid": pid})
+        self._pipe.send({"is": "forked", "number": note["number"], "pid": pid})
         return False
 
     def _forked(self, note: Note) -> int:
@@ -125,6 +132,7 @@ class Child:
         self._plan = plan
         self._pipe = pipe
         self._board = board
+        self._index: int = note["index"]
         worker = app.config.worker
         self._options = NodeOptions(
             name=plan.node,
@@ -135,6 +143,7 @@ class Child:
             consumer_timeout=worker.consumer_timeout,
             max_crashes=worker.max_crashes,
             max_tasks=plan.max_tasks,
+            max_memory=plan.max_memory,
             ack_batch=worker.ack_batch,
             ack_delay=worker.ack_delay,
             crashes=note.get("crashes", {}),
@@ -146,19 +155,28 @@ class Child:
         quiet_signals()
         set_up(self._plan.log_level, self._plan.log_format)
         faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-        executor = load_executor(self._plan.pool)(self._plan.slots)
+        uvloop = self._app.config.worker.uvloop
+        executor = load_executor("uvloop" if uvloop else self._plan.pool)(self._plan.slots)
         listener = Listener(
-            ready=lambda: self._tell({"is": "ready"}),
+            ready=self._ready,
             connect_failed=self._connect_failed,
             worn_out=lambda: self._tell({"is": "worn"}),
             doomed=self._die,
         )
         self._executor = executor
         self._node = Node(self._app, self._options, executor, self._board, listener)
+        self._life = Life(self._app, Member(worker_info(self._app, self._plan), self._index, self._node))
+        try:
+            self._life.begin()
+        except AmqtaskError as error:
+            text, code = explain(error)
+            self._tell({"is": "failed", "text": text, "exit": code})
+            return code
         link = threading.Thread(target=self._listen, name="amqtask-link", daemon=True)
         self._node.start()
         link.start()
         executor.run()
+        self._life.end()
         self._node.close(CLOSING_TIME)
         self._app.close(CLOSING_TIME)
         self._tell({"is": "bye"})
@@ -190,6 +208,7 @@ class Child:
 
     def _stop(self, timeout: float) -> None:
         self._node.drain()
+        self._life.shutting_down()
         if not self._node.wait_drained(timeout):
             unfinished = self._node.give_up()
             if unfinished:
@@ -204,6 +223,10 @@ class Child:
             # User code still runs on the main thread; nothing but the end of the process stops it.
             os._exit(0)
         self._executor.stop()
+
+    def _ready(self) -> None:
+        self._tell({"is": "ready"})
+        self._executor.call(self._life.ready)
 
     def _connect_failed(self, error: BrokerError, tries: int) -> None:
         hopeless = isinstance(error, (*HOPELESS, ChannelClosed))

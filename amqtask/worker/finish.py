@@ -188,7 +188,7 @@ class Finisher:
         final = effect.status in (SUCCESS, FAILURE, REVOKED)
         value = effect.value if effect.error is None else exception_to_dict(effect.error)
         if effect.status == REVOKED:
-            value = {"exc_type": "TaskRevoked", "exc_message": ["revoked"], "exc_module": "amqtask.errors"}
+            value = {"exc_type": "TaskRevoked", "exc_message": [effect.value], "exc_module": "amqtask.errors"}
         children = execution.context.children if execution.context is not None else ()
         result = TaskResult(
             task_id=request.id,

@@ -12,7 +12,7 @@ from amqtask.core.outcome import DropReason, Ignored, Refused
 from amqtask.core.prefetch import Governor
 from amqtask.core.protocol import read_request
 from amqtask.core.tick import COPY
-from amqtask.core.topology import declare_ops
+from amqtask.core.topology import Queue, declare_ops
 from amqtask.drivers.base import Connection
 from amqtask.effective import Effective
 from amqtask.errors import BrokerError, ContentRefused, MessageError
@@ -31,6 +31,7 @@ from amqtask.worker.limits import Limits
 from amqtask.worker.outbox import Outbox
 from amqtask.worker.ticks import Ticks
 from amqtask.worker.timers import Timers
+from amqtask.worker.wear import Wear
 
 logger = get_logger("worker")
 
@@ -48,6 +49,7 @@ class NodeOptions:
     consumer_timeout: float = 1800.0
     max_crashes: int = 3
     max_tasks: int | None = None
+    max_memory: int | None = None
     ack_batch: int = 50
     ack_delay: float = 0.05
     crashes: Mapping[str, int] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Node:
         self._held: dict[Execution, None] = {}
         self._timers = Timers()
         self._revoked: Callable[[str], bool] = lambda task_id: False
-        self._processed = 0
+        self._wear = Wear(max_tasks=options.max_tasks, max_memory=options.max_memory, worn_out=self._listener.worn_out)
         self._stopping = False
         self._drained = threading.Event()
         self._crashes = dict(options.crashes)
@@ -135,11 +137,13 @@ class Node:
             calm=executor.calm,
         )
         mode = app.config.broker.declare
+        # Only --create-missing-queues lets such a name come as far as this.
+        missing = [Queue(name=name).declaration() for name in options.queues if name not in app.topology.queues]
         self.consumer = Consumer(
             [Subscription(queue=queue, prefetch=self.flow.window(queue)) for queue in options.queues],
             receive=self._receive,
             wake=self._wake,
-            topology=declare_ops(app.topology, mode),
+            topology=(*declare_ops(app.topology, mode), *missing),
             recover=lambda queue: declare_ops(app.topology, mode, queues=[queue]),
             on_ready=self._listener.ready,
             on_void=self._void,
@@ -212,9 +216,14 @@ class Node:
         return [execution for execution in list(self._held) if not execution.started]
 
     @property
+    def is_stopping(self) -> bool:
+        """It takes no more work."""
+        return self._stopping
+
+    @property
     def processed(self) -> int:
         """How many executions came to their end here."""
-        return self._processed
+        return self._wear.processed
 
     # The session's calls
 
@@ -226,8 +235,8 @@ class Node:
 
     def turn(self, now: float) -> float:
         """Timers, limits and counters."""
-        self._board.count(self._processed, len(self._held), now)
-        return min(self._timers.run(now), self.limits.turn(now), self.flow.turn(now))
+        self._board.count(self._wear.processed, len(self._held), now)
+        return min(self._timers.run(now), self.limits.turn(now), self.flow.turn(now), self._wear.turn(now))
 
     # Deliveries: the I/O thread
 
@@ -361,9 +370,7 @@ class Node:
             self.limits.remove(execution)
             self.flow.ended(execution.queue, self._clock.monotonic() - execution.started)
         self._held.pop(execution, None)
-        self._processed += 1
-        if self.options.max_tasks is not None and self._processed == self.options.max_tasks:
-            self._listener.worn_out()
+        self._wear.ended()
         if self._stopping and not self._held:
             self._drained.set()
 

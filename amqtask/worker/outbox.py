@@ -8,30 +8,37 @@ from typing import Any, cast
 from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
 from amqtask.core.deadletter import dead_envelope
-from amqtask.core.message import Delivery
+from amqtask.core.message import PERSISTENT, Delivery, Envelope, TaskMessage
 from amqtask.core.outcome import RetryWanted
 from amqtask.core.protocol import republish_envelope, to_envelope, to_message
 from amqtask.core.request import Request
+from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
 from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
 from amqtask.publisher import Publisher, Ticket
 from amqtask.registry import Registry
-from amqtask.sender import Sender
+from amqtask.sender import Sender, signatures
 from amqtask.task import CallOptions, TaskOptions
 from amqtask.worker.execution import Execution
 
 EFFECT_TIMEOUT = 30.0
 """Seconds that an effect's message may take to be confirmed before it counts as failed and is tried again."""
 
-_ROUTING = ("queue", "exchange", "routing_key")
-
 
 class Outbox:
     """Makes tickets; `amqtask.worker.finish` sends them. Safe from any thread."""
 
     def __init__(
-        self, *, node: str, clock: Clock, sender: Sender, publisher: Publisher, topology: Topology, tasks: Registry
+        self,
+        *,
+        node: str,
+        clock: Clock,
+        sender: Sender,
+        publisher: Publisher,
+        topology: Topology,
+        tasks: Registry,
+        serializers: Serializers = DEFAULT_SERIALIZERS,
     ) -> None:
         self._node = node
         self._clock = clock
@@ -39,6 +46,7 @@ class Outbox:
         self._publisher = publisher
         self._topology = topology
         self._tasks = tasks
+        self._serializers = serializers
 
     def send(self, ticket: Ticket) -> None:
         """Send, not waiting."""
@@ -95,30 +103,50 @@ class Outbox:
     def _changed(
         self, request: Request, body: TaskBody, queue: str, retry: RetryWanted, eta: datetime, options: CallOptions
     ) -> Ticket:
-        message = replace(
-            to_message(request, body),
-            retries=retry.retries,
-            eta=eta,
-            args=body.args if retry.args is None else retry.args,
-            kwargs=body.kwargs if retry.kwargs is None else retry.kwargs,
-        )
-        if "headers" in options:
-            message = replace(message, headers={**message.headers, **options["headers"]})
-        for name in ("time_limit", "soft_time_limit"):
-            if name in options:
-                message = replace(message, **cast(Any, {name: options[name]}))
+        original = request.delivery.envelope
+        message = self._next_attempt(request, body, retry, eta, options)
         envelope = to_envelope(
             message,
-            serializer=options.get("serializer", "json"),
+            serializer=options.get("serializer") or self._serializer_of(original),
             compression=options.get("compression", request.compression),
             priority=options.get("priority", request.priority),
+            persistent=options.get("persistent", original.delivery_mode == PERSISTENT),
             now=self._clock.time(),
+            serializers=self._serializers,
         )
         exchange, key = DEFAULT_EXCHANGE, options.get("queue", queue)
         if "exchange" in options or "routing_key" in options:
             exchange = options.get("exchange", request.delivery.exchange)
             key = options.get("routing_key", request.delivery.routing_key)
         return self._sender.route(envelope, exchange, key, eta=eta, timeout=EFFECT_TIMEOUT, what=request.task)
+
+    def _serializer_of(self, envelope: Envelope) -> str:
+        """The name of the serializer that encoded a message; it was accepted when the task ran."""
+        content_type = envelope.content_type or ""
+        return self._serializers.accepted(content_type, envelope.content_encoding, (content_type,)).name
+
+    def _next_attempt(
+        self, request: Request, body: TaskBody, retry: RetryWanted, eta: datetime, options: CallOptions
+    ) -> TaskMessage:
+        message = to_message(request, body)
+        changes: dict[str, Any] = {
+            name: options[name]  # type: ignore[literal-required]
+            for name in ("time_limit", "soft_time_limit", "ignore_result", "shadow", "stamps")
+            if name in options
+        }
+        if "expires" in options:
+            changes["expires"] = self._sender.expires(options["expires"])
+        if "headers" in options:
+            changes["headers"] = {**message.headers, **options["headers"]}
+        if "link" in options:
+            changes["callbacks"] = signatures(options["link"])
+        if "link_error" in options:
+            changes["errbacks"] = signatures(options["link_error"])
+        if retry.args is not None:
+            changes |= {"args": retry.args, "argsrepr": None}
+        if retry.kwargs is not None:
+            changes |= {"kwargs": retry.kwargs, "kwargsrepr": None}
+        return replace(message, retries=retry.retries, eta=eta, **changes)
 
     def _call(
         self,

@@ -10,7 +10,8 @@ from typing import Any
 from amqtask.app import App
 from amqtask.config.model import Config
 from amqtask.core.topology import Topology
-from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, Problem, UnknownQueue
+from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFailed, Problem, UnknownQueue
+from amqtask.executors import check_installed
 from amqtask.exits import exit_code
 from amqtask.imports import find_app
 from amqtask.worker.plan import Order, Plan
@@ -23,7 +24,7 @@ def prepare(order: Order) -> tuple[App, Plan]:
     """Import the app and work out what the node is going to be.
 
     Raises:
-        AppNotFound, AppImportFailed, ConfigError, UnknownQueue: as they say.
+        AppNotFound, AppImportFailed, ConfigError, UnknownQueue, ExtraMissing: as they say.
     """
     app = find_app(order.app, os.path.abspath(order.working_folder))
     app.configure(order.config, _overrides(order))
@@ -44,6 +45,7 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         processes, slots = 1, 1
     else:
         processes, slots = worker.concurrency or worker.processes or cores, 1
+    check_installed("uvloop" if worker.uvloop else pool)
     queues = choose_queues(app.topology, order, worker.queues)
     weights = dict(split_weight(name) for name in order.queues)
     addresses = config.broker.addresses()
@@ -145,6 +147,6 @@ def _warnings(app: App, pool: str, slots: int) -> list[str]:
 def explain(error: AmqtaskError) -> tuple[str, int]:
     """The text and the exit code with which a worker that cannot start ends."""
     text = str(error)
-    if isinstance(error, AppImportFailed) and error.__cause__ is not None:
+    if isinstance(error, (AppImportFailed, HookFailed)) and error.__cause__ is not None:
         text += "\n" + "".join(traceback.format_exception(error.__cause__)).rstrip()
     return text, exit_code(error)

@@ -1,5 +1,6 @@
 """Process: the supervisor's end of one worker process, however it was started."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -33,10 +34,14 @@ def launch(order: Order) -> "tuple[subprocess.Popen[bytes], Pipe]":
     return process, pipe
 
 
+_numbers = itertools.count(1)
+
+
 class Process:
-    """A process that executes, as its supervisor sees it."""
+    """A process that executes, as its supervisor sees it. `number` is its own, `index` its place among the node's."""
 
     def __init__(self, index: int, pipe: Pipe, board: Board, popen: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.number = next(_numbers)
         self.index = index
         self.pipe = pipe
         self.board = board

@@ -7,19 +7,18 @@ import collections
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
 from amqtask.core.backoff import Backoff
-from amqtask.exits import FAILED, OK, SOFTWARE, UNAVAILABLE
+from amqtask.exits import OK, SOFTWARE, UNAVAILABLE
 from amqtask.log import event, get_logger, set_up
-from amqtask.worker.board import Board
-from amqtask.worker.pipe import Note, Pipe
+from amqtask.worker.nursery import Nursery
+from amqtask.worker.pipe import Note
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.process import Process, launch, run_note
+from amqtask.worker.process import Process, run_note
 
 logger = get_logger("worker")
 
@@ -66,14 +65,17 @@ class Supervisor:
         self._leaving: list[Process] = []
         self._crashes: collections.OrderedDict[str, int] = collections.OrderedDict()
         self._deaths: collections.deque[float] = collections.deque()
-        self._restarts: list[tuple[float, int]] = []
-        self._zygote: subprocess.Popen[bytes] | None = None
-        self._zygote_pipe: Pipe | None = None
+        self._restarts: list[tuple[float, int, Process | None]] = []
+        self._nursery: Nursery | None = None
+        self._next_nursery: Nursery | None = None
+        self._old_nurseries: list[Nursery] = []
+        self._to_replace: collections.deque[int] = collections.deque()
         self._complaint = ("", 0.0)
         self._unreachable = ""
         self._unreachable_exit = UNAVAILABLE
         self._was_ready = False
         self._stopping = False
+        self._orphaned = False
         self._kill_due: float | None = None
         self._started = 0.0
         self._exit = OK
@@ -96,7 +98,10 @@ class Supervisor:
         before_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self._selector.register(reader, selectors.EVENT_READ, lambda: os.read(reader, 4096))
         try:
-            return self._run()
+            self._nursery = self._next_nursery = Nursery(self._order, self._selector, self)
+            while not (self._stopping and not self._processes and not self._leaving):
+                self._turn()
+            return self._exit
         finally:
             signal.set_wakeup_fd(before_wakeup)
             for number, handler in before.items():
@@ -107,123 +112,87 @@ class Supervisor:
             os.close(writer)
             self._selector.close()
 
-    def _run(self) -> int:
-        plan = self._load()
-        if plan is None:
-            return self._exit
+    # The nursery's words
+
+    def loaded(self, nursery: Nursery, plan: Plan) -> None:
+        """The app was imported: start the processes, or replace those that run older code, one by one."""
+        first = self.plan is None
         self.plan = plan
+        self._next_nursery = None
         set_up(plan.log_level, plan.log_format)
-        self._front.banner(plan, os.getpid())
+        if first:
+            self._front.banner(plan, os.getpid())
         for warning in plan.warnings:
             logger.warning("%s", warning, extra=event("warning"))
-        self._started = time.monotonic()
-        self._begin(plan)
-        for index in range(plan.processes):
-            self._start(plan, index)
-        while not (self._stopping and not self._processes and not self._leaving):
-            self._turn(plan)
-        return self._exit
-
-    # Loading the app, in a process of its own
-
-    def _load(self) -> Plan | None:
-        process, pipe = launch(self._order)
-        self._zygote, self._zygote_pipe = process, pipe
-        while True:
-            for key, _ in self._selector.select(0) or ():
-                key.data()
-            note = self._await_note(pipe)
-            if self._signals:
-                return None
-            if note is None:
-                self._exit = process.wait() or FAILED
-                self._front.failed("the process that loads the app ended before it said anything; see above")
-                return None
-            if note["is"] == "hello":
-                return Plan.from_json(note["plan"])
-            if note["is"] == "failed":
-                self._exit = note["exit"]
-                self._front.failed(note["text"])
-                process.wait()
-                return None
-
-    def _await_note(self, pipe: Pipe) -> Note | None:
-        """The process's note; returns None as well when a signal came."""
-        self._selector.register(pipe, selectors.EVENT_READ, None)
-        try:
-            while not self._signals:
-                for key, _ in self._selector.select():
-                    if key.data is not None:
-                        key.data()
-                        continue
-                    return pipe.receive()
-            return None
-        finally:
-            self._selector.unregister(pipe)
-
-    def _begin(self, plan: Plan) -> None:
-        """Make the process that loaded the app the zygote, or end it where each process must be fresh."""
-        assert self._zygote_pipe is not None, "the app was loaded"
-        if self._fresh(plan):
-            self._zygote_pipe.close()
-            self._zygote_pipe = None
+        if first:
+            self._started = time.monotonic()
+            for index in range(plan.processes):
+                self._start(index)
             return
-        pipe = self._zygote_pipe
-        pipe.send({"do": "serve"})
-        self._selector.register(pipe, selectors.EVENT_READ, lambda: self._zygote_says(pipe))
+        if self._nursery is not None:
+            self._old_nurseries.append(self._nursery)
+        self._nursery = nursery
+        logger.info("loaded anew; replacing %d processes one by one", len(self._processes), extra=event("reloading"))
+        self._to_replace = collections.deque(sorted(self._processes))
+        self._replace_next()
 
-    @staticmethod
-    def _fresh(plan: Plan) -> bool:
-        return plan.pool in ("gevent", "eventlet")
+    def not_loaded(self, nursery: Nursery, text: str, code: int) -> None:
+        """The app cannot be imported. At the start that is the end; later what runs goes on."""
+        self._next_nursery = None
+        if self.plan is not None:
+            logger.error("not loaded anew, the old code goes on: %s", text, extra=event("reload-failed"))
+            self._old_nurseries.append(nursery)
+            return
+        self._exit = code
+        self._stopping = True
+        self._front.failed(text)
 
-    # Processes
-
-    def _start(self, plan: Plan, index: int, replaces: Process | None = None) -> None:
-        board = Board.create(plan.slots)
-        note = run_note(index, self._crashes)
-        if self._fresh(plan):
-            order = Order.from_json({**self._order.to_json(), "patch": plan.pool})
-            popen, pipe = launch(order)
-            process = Process(index, pipe, board, popen)
-            process.pending = note
-        else:
-            assert self._zygote_pipe is not None, "the zygote serves"
-            pipe, theirs = Pipe.pair()
-            process = Process(index, pipe, board)
-            self._zygote_pipe.send({"do": "fork", **note}, [theirs.fileno(), board.descriptor])
-            theirs.close()
-        process.started = time.monotonic()
-        process.replaces = replaces
-        self._processes[index] = process
-        self._selector.register(pipe, selectors.EVENT_READ, lambda: self._process_says(process))
-
-    def _zygote_says(self, pipe: Pipe) -> None:
-        for note in pipe.ready():
-            if note is None:
-                self._zygote_gone(pipe)
+    def exited(self, pid: int, status: int) -> None:
+        """A process that was forked is gone."""
+        for process in [*self._processes.values(), *self._leaving]:
+            if process.pid == pid and process.exit_status is None:
+                process.exit_status = status
+                self._on_end(process, status)
                 return
-            if note["is"] == "forked":
-                process = self._processes.get(note["index"])
-                if process is not None:
-                    process.pid = note["pid"]
-            elif note["is"] == "exited":
-                self._ended(note["pid"], note["status"])
 
-    def _zygote_gone(self, pipe: Pipe) -> None:
-        self._selector.unregister(pipe)
-        self._zygote_pipe = None
-        if self._stopping:
+    def lost(self, nursery: Nursery) -> None:
+        """Nobody can be forked any more, and nobody says who ends."""
+        if self._stopping or nursery is not self._nursery:
             return
         logger.critical("the process that forks the others is gone; stopping", extra=event("zygote-gone"))
         self._exit = SOFTWARE
+        self._orphaned = True
         self._stop(5.0)
+
+    # Processes
+
+    def _start(self, index: int, replaces: Process | None = None) -> None:
+        assert self._nursery is not None, "the app is loaded"
+        process = self._nursery.start(index, run_note(index, self._crashes))
+        process.started = time.monotonic()
+        process.replaces = replaces
+        self._processes[index] = process
+        self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._process_says(process))
+
+    def _renew(self, process: Process) -> None:
+        """Start another in its place; it stops once the new one is ready."""
+        self._leaving.append(process)
+        self._start(process.index, replaces=process)
+
+    def _replace_next(self) -> None:
+        """Renew the next process after a reload; with the last one the old nurseries have nothing left to do."""
+        while self._to_replace:
+            process = self._processes.get(self._to_replace.popleft())
+            if process is not None and not process.stopping:
+                self._renew(process)
+                return
 
     def _process_says(self, process: Process) -> None:
         for note in process.pipe.ready():
             if note is None:
                 self._selector.unregister(process.pipe)
-                if self._zygote_pipe is None and process.popen is None:
-                    self._forget(process)  # nobody is left to say how it ended
+                if self._orphaned or (self._stopping and process.pid == 0):
+                    self._forget(process)  # nobody is left to say how it ended, or it was never born
                 return
             if note["is"] == "hello":
                 process.send({"do": "run", **process.pending}, process.board.descriptor)
@@ -244,6 +213,7 @@ class Supervisor:
         if old is not None and self.plan is not None:
             process.replaces = None
             old.stop(self.plan.shutdown_timeout)
+            self._replace_next()
         if not self._was_ready and all(other.ready for other in self._processes.values()):
             self._was_ready = True
             assert self.plan is not None, "processes run"
@@ -271,22 +241,13 @@ class Supervisor:
 
     def _on_worn(self, process: Process, note: Note) -> None:
         """It executed as many tasks as it should: the new one is started before the old one stops."""
-        if self.plan is None or self._stopping or process.stopping:
-            return
-        self._leaving.append(process)
-        self._start(self.plan, process.index, replaces=process)
+        if not self._stopping and not process.stopping:
+            self._renew(process)
 
     def _on_doomed(self, process: Process, note: Note) -> None:
         process.doomed = True
 
     # The end of processes
-
-    def _ended(self, pid: int, status: int) -> None:
-        for process in [*self._processes.values(), *self._leaving]:
-            if process.pid == pid and process.exit_status is None:
-                process.exit_status = status
-                self._on_end(process, status)
-                return
 
     def _on_end(self, process: Process, status: int) -> None:
         crashed = status != 0 and not process.doomed
@@ -305,6 +266,9 @@ class Supervisor:
         if process.pipe in self._selector.get_map():
             self._selector.unregister(process.pipe)
         process.close()
+        if self._old_nurseries and not self._leaving and not self._to_replace:
+            for nursery in self._old_nurseries:
+                nursery.close()
 
     def _count_crash(self, process: Process, status: int) -> None:
         running = process.running()
@@ -330,7 +294,7 @@ class Supervisor:
         assert self.plan is not None, "processes run"
         now = time.monotonic()
         if at_once:
-            self._start(self.plan, process.index)
+            self._start(process.index, process.replaces)
             return
         self._deaths.append(now)
         while self._deaths and self._deaths[0] < now - self.plan.restart_window:
@@ -346,15 +310,15 @@ class Supervisor:
         # The first one at once, for it may have been an accident; the next ones wait longer and longer.
         backoff = Backoff(initial=self.plan.restart_initial, maximum=self.plan.restart_max, jitter=0.0)
         wait = 0.0 if len(self._deaths) == 1 else backoff.delay(len(self._deaths) - 1, 0.0)
-        self._restarts.append((now + wait, process.index))
+        self._restarts.append((now + wait, process.index, process.replaces))
 
     # The loop
 
-    def _turn(self, plan: Plan) -> None:
-        for key, _ in self._selector.select(self._patience(plan)):
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
             key.data()
         while self._signals:
-            self._handle_signal(self._signals.popleft(), plan)
+            self._handle_signal(self._signals.popleft())
         for process in [*self._processes.values(), *self._leaving]:
             if process.popen is not None and process.exit_status is None:
                 status = process.popen.poll()
@@ -365,8 +329,9 @@ class Supervisor:
         for item in [item for item in self._restarts if item[0] <= now]:
             self._restarts.remove(item)
             if not self._stopping:
-                self._start(plan, item[1])
-        if self._unreachable and not self._was_ready and now - self._started >= plan.start_timeout:
+                self._start(item[1], item[2])
+        plan = self.plan
+        if plan and self._unreachable and not self._was_ready and now - self._started >= plan.start_timeout:
             self._front.failed(f"{self._unreachable} (tried for {plan.start_timeout:g} s)")
             self._exit = self._unreachable_exit
             self._unreachable = ""
@@ -377,18 +342,19 @@ class Supervisor:
                 logger.error("process %d does not end; killing it", process.pid, extra=event("killed", pid=process.pid))
                 process.kill()
 
-    def _patience(self, plan: Plan) -> float | None:
-        due = [when for when, _ in self._restarts]
+    def _patience(self) -> float | None:
+        due = [when for when, _, _ in self._restarts]
         if self._kill_due is not None:
             due.append(self._kill_due)
-        if self._unreachable and not self._was_ready:
-            due.append(self._started + plan.start_timeout)
+        if self.plan and self._unreachable and not self._was_ready:
+            due.append(self._started + self.plan.start_timeout)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self._signals.append(signum)
 
-    def _handle_signal(self, signum: int, plan: Plan) -> None:
+    def _handle_signal(self, signum: int) -> None:
+        timeout = self.plan.shutdown_timeout if self.plan is not None else 0.0
         if signum == signal.SIGUSR1:
             for process in self._processes.values():
                 process.kill(signal.SIGUSR1)
@@ -396,17 +362,22 @@ class Supervisor:
             logger.info(
                 "%s: finishing what runs (at most %g s); once more to stop now",
                 signal.Signals(signum).name,
-                plan.shutdown_timeout,
+                timeout,
                 extra=event("stopping"),
             )
-            self._stop(plan.shutdown_timeout)
-        elif signum != signal.SIGHUP:
+            self._stop(timeout)
+        elif signum == signal.SIGHUP:
+            if not self._stopping and self._next_nursery is None:
+                logger.info("SIGHUP: loading the app anew", extra=event("reload"))
+                self._next_nursery = Nursery(self._order, self._selector, self)
+        else:
             logger.warning("%s: stopping now", signal.Signals(signum).name, extra=event("stopping-now"))
             self._stop(0.0)
 
     def _stop(self, timeout: float) -> None:
         self._stopping = True
         self._restarts.clear()
+        self._to_replace.clear()
         self._kill_due = time.monotonic() + timeout + KILL_AFTER
         for process in [*self._processes.values(), *self._leaving]:
             process.stop(timeout)
@@ -415,14 +386,13 @@ class Supervisor:
         for process in [*self._processes.values(), *self._leaving]:
             process.kill()
             process.close()
-        if self._zygote_pipe is not None:
-            self._zygote_pipe.close()
-        if self._zygote is not None:
-            try:
-                self._zygote.wait(KILL_AFTER)
-            except subprocess.TimeoutExpired:
-                self._zygote.kill()
-                self._zygote.wait()
+        nurseries = {self._nursery, self._next_nursery, *self._old_nurseries} - {None}
+        for nursery in nurseries:
+            if nursery is not None:
+                nursery.close()
+        for nursery in nurseries:
+            if nursery is not None:
+                nursery.wait()
 
 
 def _wake_only(signum: int, frame: FrameType | None) -> None:
