@@ -30,10 +30,11 @@ def dial(address: Address, deadline: float) -> socket.socket:
     except OSError as error:
         raise ConnectionFailed(f"cannot reach {address}: the host name {address.host!r} is unknown: {error}") from error
     failure: OSError | None = None
-    for family, kind, protocol, _, endpoint in candidates:
+    for number, (family, kind, protocol, _, endpoint) in enumerate(candidates):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_remaining(deadline))
+            # An address that swallows packets leaves the others their share of the time.
+            sock.settimeout(_remaining(deadline) / (len(candidates) - number))
             sock.connect(endpoint)
             tune(sock, address.heartbeat)
             if address.tls:
