@@ -8,16 +8,19 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, Unpack, overload
 
 from amqtask.batch import Batch
 from amqtask.clock import Clock, SystemClock
+from amqtask.component import Component
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.signature import Signature
-from amqtask.errors import AppClosed
+from amqtask.errors import AppClosed, AppNotFound
 from amqtask.hooks import Middleware, Setups
 from amqtask.imports import import_module
+from amqtask.lifecycle import Lifecycle
 from amqtask.registry import Registry
 from amqtask.result import AsyncResult
 from amqtask.task import AnyTask, CallOptions, Task, TaskOptions
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from amqtask.publisher import Publisher
     from amqtask.results.base import ResultBackend
     from amqtask.session import SessionOptions
+    from amqtask.testing.worker import BackgroundOptions, BackgroundWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +46,10 @@ ConfigSource = str | os.PathLike[str] | Mapping[str, object]
 
 ASSEMBLY = "amqtask.assembly"
 """Loaded when an app is first used, not when it is made: importing an app loads no YAML, pydantic or driver."""
+
+BACKGROUND = "amqtask.testing.worker"
+CLI = "amqtask.cli.main"
+"""Loaded when an app is asked to work: who only sends tasks has no use for a worker."""
 
 PERIODIC = "amqtask.periodic"
 """Loaded when an app has a periodic task: most processes need no calendar."""
@@ -68,6 +76,10 @@ class App:
         self.tasks = Registry()
         self.on_after_configure = Setups()
         """Called with the app once the configuration is read and the tasks are imported: `@app.on_after_configure`."""
+        self.on = Lifecycle()
+        """Called at the turns of a worker's life: `@app.on.process_init` and so on."""
+        self.components: list[Component] = []
+        """What each process of a worker starts and stops along with itself."""
         self.middleware: list[Middleware] = list(middleware)
         self.clock: Clock = clock or SystemClock()
         self._source: ConfigSource | None = config
@@ -168,6 +180,10 @@ class App:
     def retry_policy(self, options: TaskOptions) -> RetryPolicy:
         """A task's retry options (`amqtask.task.Sender`)."""
         return self.parts.sender.effective(options).retry
+
+    def seconds_until(self, instant: datetime) -> float:
+        """Seconds from now; a naive instant is in the app's time zone (`amqtask.task.Sender`)."""
+        return self.parts.sender.seconds_until(instant)
 
     def report(self, context: "Context", state: str, meta: object) -> None:
         """Keep a state of a running execution (`amqtask.task.Sender`)."""
@@ -279,6 +295,24 @@ class App:
             import_module(module)
         self.on_after_configure.call(self)
 
+    # Workers
+
+    def worker(self, queues: Sequence[str] = (), **options: "Unpack[BackgroundOptions]") -> "BackgroundWorker":
+        """A worker on a background thread, for tests and notebooks: `with app.worker():`.
+
+        It consumes these queues, or those of the configuration; see `amqtask.testing.worker.BackgroundWorker`.
+        """
+        made: BackgroundWorker = importlib.import_module(BACKGROUND).BackgroundWorker(self, queues=queues, **options)
+        return made
+
+    def worker_main(self, arguments: Sequence[str] | None = None) -> NoReturn:
+        """Be the program `amqtask worker` for this app, with these arguments or those of the command line.
+
+        For scripts: `if __name__ == "__main__": app.worker_main()`. The app must be a variable of a module.
+        """
+        given = sys.argv[1:] if arguments is None else arguments
+        sys.exit(importlib.import_module(CLI).run(["worker", "-A", place_of(self), *given]))
+
     def close(self, timeout: float = 10.0) -> None:
         """See what is under way to its end, then close the connections. The app cannot be used any more."""
         with self._lock:
@@ -294,15 +328,34 @@ class App:
         self.close()
 
 
+def place_of(app: App) -> str:
+    """The `module:variable` by which another process finds an app; of a script the name that importing it gives.
+
+    Raises:
+        AppNotFound: it is no variable of a module.
+    """
+    # The script first: its own import of the same file would be another app.
+    modules = [sys.modules["__main__"], *[module for name, module in sys.modules.items() if name != "__main__"]]
+    for module in modules:
+        for variable, value in list(getattr(module, "__dict__", {}).items()):
+            if value is app:
+                return f"{importable_name(module.__name__)}:{variable}"
+    raise AppNotFound(f"{app.name} is no variable of a module, so the worker's processes could not import it")
+
+
 def default_name(function: Callable[..., Any]) -> str:
     """A task's name where none is given: module and function; of a script the name that importing it would give."""
-    module = function.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec = getattr(main, "__spec__", None)
-        file = getattr(main, "__file__", None)
-        module = spec.name if spec is not None else Path(file).stem if file else module
-    return f"{module}.{function.__qualname__}"
+    return f"{importable_name(function.__module__)}.{function.__qualname__}"
+
+
+def importable_name(module: str) -> str:
+    """The name by which a module can be imported: the running script's is its file's."""
+    if module != "__main__":
+        return module
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    file = getattr(main, "__file__", None)
+    return spec.name if spec is not None else Path(file).stem if file else module
 
 
 def origin() -> str:

@@ -14,14 +14,14 @@ from amqtask.batch import open_batch
 from amqtask.clock import Clock
 from amqtask.config.model import Config
 from amqtask.context import Context, running
-from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree
+from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree, verified
 from amqtask.core.finding import nearest
 from amqtask.core.message import Envelope, TaskMessage
 from amqtask.core.protocol import to_envelope
 from amqtask.core.routing import NO_OPTIONS, Router, Routing, SendOptions
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
-from amqtask.core.state import TaskResult
+from amqtask.core.state import REVOKED, TaskResult
 from amqtask.effective import Effective, effective
 from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable, Unserializable
 from amqtask.hooks import Middleware, compose
@@ -31,6 +31,7 @@ from amqtask.result import AsyncResult, ResultAccess
 from amqtask.task import CallOptions, TaskOptions
 
 TREE = tree()
+VERIFIED_TREE = verified(TREE)
 
 _WAY = ("queue", "exchange", "routing_key", "priority", "confirm", "persistent", "mandatory")
 
@@ -63,6 +64,11 @@ class Sender:
         self._effective: dict[str, tuple[TaskOptions, Effective, SendOptions]] = {}
         self._middlewares = tuple(middlewares)
 
+    def seconds_until(self, instant: datetime) -> float:
+        """Seconds from now; a naive instant is in the app's time zone. Negative if it is over."""
+        aware = instant.replace(tzinfo=self._zone) if instant.tzinfo is None else instant
+        return aware.timestamp() - self._clock.time()
+
     def effective(self, options: TaskOptions) -> Effective:
         """What holds for a task."""
         return self._settings(options)[1]
@@ -83,6 +89,9 @@ class Sender:
             access.backend.expect(message.id)
 
         def publish(final: TaskMessage) -> None:
+            if self._never_runs(final):
+                self._drop_expired(final, access)
+                return
             ticket = self.ticket(final, routing, settings, call, timeout)
             batch = open_batch()
             if batch is None:
@@ -99,6 +108,35 @@ class Sender:
         if context is not None:
             context.children.append(message.id)
         return AsyncResult(message.id, access, name=options.name, ignored=message.ignore_result)
+
+    def _never_runs(self, message: TaskMessage) -> bool:
+        """Whether it expires before anybody may run it."""
+        if message.expires is None:
+            return False
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        return message.expires <= (now if message.eta is None else max(now, message.eta))
+
+    def _drop_expired(self, message: TaskMessage, access: ResultAccess) -> None:
+        """A worker would do nothing else with it when its time has come."""
+        logger.info(
+            "%s[%s] is not sent: it would have expired when it may run",
+            message.task,
+            message.id,
+            extra=event("expired", task_id=message.id),
+        )
+        if message.ignore_result:
+            return
+        result = TaskResult(
+            task_id=message.id,
+            status=REVOKED,
+            result={"exc_type": "TaskRevoked", "exc_message": ["expired"], "exc_module": "amqtask.errors"},
+            date_done=datetime.fromtimestamp(self._clock.time(), UTC),
+            parent_id=message.parent_id,
+            root_id=message.root_id,
+            group_id=message.group_id,
+            name=message.task,
+        )
+        access.backend.store(result, reply_to=message.reply_to, done=_report_loss(message))
 
     def report(self, context: Context, state: str, meta: object) -> None:
         """Keep a state of a running execution.
@@ -215,7 +253,7 @@ class Sender:
             group_index=call.get("group_index"),
             retries=call.get("retries", 0),
             eta=eta,
-            expires=self._expires(call.get("expires", options.expires)),
+            expires=self.expires(call.get("expires", options.expires)),
             time_limit=call.get("time_limit"),
             soft_time_limit=call.get("soft_time_limit"),
             ignore_result=ignore,
@@ -223,8 +261,8 @@ class Sender:
             shadow=shadow,
             origin=self._origin,
             stamps=call.get("stamps", {}),
-            callbacks=_signatures(call.get("link")),
-            errbacks=_signatures(call.get("link_error")),
+            callbacks=signatures(call.get("link")),
+            errbacks=signatures(call.get("link_error")),
             chain=tuple(call.get("chain", ())),
             chord=call.get("chord"),
             headers=call.get("headers", {}),
@@ -298,7 +336,12 @@ class Sender:
         entrance, key = entry(min(wait, LONGEST), relay)
         # A time to live of its own would let the message leave its level too early.
         waiting = replace(envelope, expiration=None)
-        return Ticket(waiting, entrance, key, deadline=deadline, needs=(TREE, relay_recipe(relay)))
+        recipe = relay_recipe(relay)
+        # Where nothing is to be declared it is looked for all the same: without its relay the message would go astray
+        # when its time has come, and its sender would not hear of it.
+        declares = self._config.broker.declare == "always"
+        needs = (TREE, recipe) if declares else (VERIFIED_TREE, verified(recipe))
+        return Ticket(waiting, entrance, key, deadline=deadline, needs=needs)
 
     def _settings(self, options: TaskOptions) -> tuple[TaskOptions, Effective, SendOptions]:
         known = self._effective.get(options.name)
@@ -323,13 +366,24 @@ class Sender:
         eta = call.get("eta")
         return eta.replace(tzinfo=self._zone) if eta is not None and eta.tzinfo is None else eta
 
-    def _expires(self, expires: float | timedelta | datetime | None) -> datetime | None:
+    def expires(self, expires: float | timedelta | datetime | None) -> datetime | None:
+        """The instant of an option `expires`; a naive one is in the app's time zone."""
         if expires is None:
             return None
         if isinstance(expires, datetime):
             return expires.replace(tzinfo=self._zone) if expires.tzinfo is None else expires
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else float(expires)
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
+
+
+def _report_loss(message: TaskMessage) -> Callable[[Exception | None], None]:
+    def done(error: Exception | None) -> None:
+        if error is not None:
+            logger.warning(
+                "the end of task %s was not kept: %s", message.id, error, extra=event("state-lost", task_id=message.id)
+            )
+
+    return done
 
 
 def _way(call: CallOptions) -> SendOptions:
@@ -347,7 +401,8 @@ def _task_way(options: TaskOptions) -> SendOptions:
     )
 
 
-def _signatures(given: Signature | Sequence[Signature] | None) -> tuple[Mapping[str, object], ...]:
+def signatures(given: Signature | Sequence[Signature] | None) -> tuple[Mapping[str, object], ...]:
+    """The signatures of an option `link` or `link_error`, as a message has them."""
     if given is None:
         return ()
     return tuple(one.to_json() for one in ((given,) if isinstance(given, Signature) else given))

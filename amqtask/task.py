@@ -130,6 +130,10 @@ class Sender(Protocol):
         """The task's retry options, with the configuration's where it has none."""
         ...
 
+    def seconds_until(self, instant: datetime) -> float:
+        """Seconds from now; a naive instant is in the app's time zone."""
+        ...
+
     def report(self, context: Context, state: str, meta: object) -> None:
         """Keep a state of a running execution, on the way to its end."""
         ...
@@ -240,7 +244,7 @@ class Task(Generic[P, R]):
         if allowed is not None and request.retries >= allowed:
             raise exc or MaxRetriesExceeded(f"{self.name}[{request.id}] was retried {request.retries} times")
         if eta is not None:
-            countdown = (eta - datetime.now(eta.tzinfo)).total_seconds()
+            countdown = self._sender.seconds_until(eta)
         wanted = RetryWanted(
             error=exc,
             countdown=policy.default_delay if countdown is None else max(0.0, countdown),

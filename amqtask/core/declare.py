@@ -95,10 +95,14 @@ DeclareOp: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Operations that together make something, under a name by which it is remembered that they were done."""
+    """Operations that together make something, under a name by which it is remembered that they were done.
+
+    `hint` says what to do where the broker refuses one of them.
+    """
 
     name: str
     ops: tuple[DeclareOp, ...]
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

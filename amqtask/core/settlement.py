@@ -131,7 +131,8 @@ def decide(outcome: Outcome, terms: Terms) -> Decision:
         death = Death(outcome.reason.value, outcome.detail)
         return Decision(Verdict.DEAD_LETTER, _events(terms, "task-rejected", outcome), death)
     if isinstance(outcome, Revoked):
-        effects = (StoreResult("REVOKED", error=None), *_events(terms, "task-revoked", outcome))
+        because = "expired" if outcome.expired else "terminated" if outcome.terminated else "revoked"
+        effects = (StoreResult("REVOKED", value=because), *_events(terms, "task-revoked", outcome))
         return Decision(Verdict.ACK, effects if not terms.ignore_result else effects[1:])
     return Decision(Verdict.ACK, (Republish(eta=outcome.eta),))
 

@@ -130,7 +130,7 @@ class Outbox:
     ) -> TaskMessage:
         message = to_message(request, body)
         changes: dict[str, Any] = {
-            name: options[name]  # type: ignore[literal-required]
+            name: options[name]
             for name in ("time_limit", "soft_time_limit", "ignore_result", "shadow", "stamps")
             if name in options
         }
@@ -143,9 +143,9 @@ class Outbox:
         if "link_error" in options:
             changes["errbacks"] = signatures(options["link_error"])
         if retry.args is not None:
-            changes |= {"args": retry.args, "argsrepr": None}
+            changes["args"] = retry.args
         if retry.kwargs is not None:
-            changes |= {"kwargs": retry.kwargs, "kwargsrepr": None}
+            changes["kwargs"] = retry.kwargs
         return replace(message, retries=retry.retries, eta=eta, **changes)
 
     def _call(

@@ -5,7 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amqtask.core.declare import BindExchange, BindQueue, DeclareExchange, DeclareQueue
-from amqtask.core.delay import DELIVER, LEVELS, LONGEST, Relay, entry, level_name, relay_recipe, tree, visited
+from amqtask.core.delay import (
+    DELIVER,
+    LEVELS,
+    LONGEST,
+    LOST,
+    Relay,
+    entry,
+    latest_due,
+    level_name,
+    relay_recipe,
+    tree,
+    verified,
+    visited,
+)
 from amqtask.core.keys import topic_matches
 
 RELAY = Relay("mail", "a.b.c")
@@ -85,5 +98,25 @@ def test_a_relay_hands_on_at_once_to_its_exchange_and_key() -> None:
 
 def test_nothing_of_the_tree_is_named_as_the_servers_own() -> None:
     names = [op.name for op in tree().ops if isinstance(op, DeclareExchange | DeclareQueue)]
-    assert len(names) == 2 * LEVELS + 1
+    assert len(names) == 2 * LEVELS + 3
     assert not [name for name in names if name.startswith("amq")]
+
+
+@given(st.integers(1, LONGEST))
+def test_a_message_is_due_by_the_latest_time_of_the_level_that_it_enters(seconds: int) -> None:
+    assert seconds <= latest_due(visited(seconds)[0]) < 2 * seconds
+
+
+def test_what_waits_for_a_relay_that_is_gone_does_not_stay_in_its_level() -> None:
+    ops = tree().ops
+    (deliver,) = [op for op in ops if isinstance(op, DeclareExchange) and op.name == DELIVER]
+    assert deliver.arguments == {"alternate-exchange": LOST}
+    assert [op.queue for op in ops if isinstance(op, BindQueue) and op.exchange == LOST] == [LOST]
+
+
+def test_looking_whether_the_tree_is_there_declares_nothing() -> None:
+    recipe = verified(tree())
+    named = {op.name for op in tree().ops if isinstance(op, DeclareExchange | DeclareQueue)}
+    assert all(isinstance(op, DeclareExchange | DeclareQueue) and op.passive for op in recipe.ops)
+    assert {op.name for op in recipe.ops if isinstance(op, DeclareExchange | DeclareQueue)} == named
+    assert recipe.name != tree().name, "having looked is not having declared"
