@@ -2,6 +2,7 @@
 
 from amqtask.app import App
 from amqtask.batch import Batch
+from amqtask.component import Component
 from amqtask.context import Context, current_task
 from amqtask.core.signature import Signature
 from amqtask.errors import (
@@ -29,6 +30,7 @@ from amqtask.errors import (
 )
 from amqtask.hooks import Middleware
 from amqtask.joining import allow_join_result
+from amqtask.lifecycle import RunningTask, WorkerInfo, WorkerProcess
 from amqtask.result import AsyncResult
 from amqtask.task import Task
 
@@ -43,6 +45,11 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Signature",
     "Task",
     "current_task",
+    # Parts of a worker
+    "Component",
+    "RunningTask",
+    "WorkerInfo",
+    "WorkerProcess",
     # Results
     "AsyncResult",
     "allow_join_result",

@@ -53,6 +53,10 @@ class AppImportFailed(AmqtaskError):
     """The module of the app exists, but it failed while it was imported."""
 
 
+class HookFailed(AmqtaskError):
+    """A function or component that the app has for the start of its workers failed."""
+
+
 class AlreadyRegistered(AmqtaskError):
     """Two tasks have the same name."""
 

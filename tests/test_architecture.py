@@ -36,7 +36,7 @@ class Row:
 # Lower layers first. What a row does not name is forbidden.
 VALUES = "errors core.*"
 PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher provision"
-SERVICES = "app task batch result context sender effective registry joining hooks imports exits"
+SERVICES = "app task batch result context sender effective registry joining hooks lifecycle component imports exits"
 WATCHED = "control.* events.*"
 DRIVER_PARTS = "drivers.frames drivers.replies drivers.stream drivers.wire drivers.wirechannel"
 # They run while everything else may be broken: no user code, no AMQP.
@@ -67,6 +67,8 @@ TABLE = (
     Row("results.*", f"{VALUES} clock log drivers.base session publisher results.*"),
     # Plumbing
     Row("hooks", "", types="app context core.message"),
+    Row("lifecycle", "", types="app"),
+    Row("component", "errors lifecycle"),
     Row("session", f"{VALUES} clock log drivers.base hooks"),
     Row("publisher", f"{VALUES} clock log drivers.base hooks session"),
     Row("provision", f"{VALUES} clock log drivers.base"),
@@ -87,8 +89,8 @@ TABLE = (
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
-        "errors clock core.retry core.signature hooks imports registry result task batch",
-        types=f"assembly context config.* core.* periodic publisher session results.base {WATCHED}",
+        "errors clock component core.retry core.signature hooks imports lifecycle registry result task batch",
+        types=f"assembly context config.* core.* periodic publisher session results.base testing.worker {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result"),
@@ -102,7 +104,7 @@ TABLE = (
     # A server beside all of it: nothing of it is ours to use, and it uses nothing of ours.
     Row("devbroker.*", "devbroker.*"),
     # Edges
-    Row("testing.*", f"{PLUMBING} {SERVICES} config.* worker.* testing.* drivers devbroker.*"),
+    Row("testing.*", f"{PLUMBING} {SERVICES} config.* worker.* testing.* drivers executors devbroker.*"),
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),
     Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* web.* tui.*"),
     Row("cli.*", "*"),

@@ -18,12 +18,11 @@ from amqtask.log import event, get_logger, set_up
 from amqtask.publisher import HOPELESS
 from amqtask.session import explain as explain_broker
 from amqtask.worker.board import Board
-from amqtask.worker.flow import FlowOptions
 from amqtask.worker.life import Life, Member, call, worker_info
-from amqtask.worker.node import Listener, Node, NodeOptions
+from amqtask.worker.node import Listener, Node
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.prepare import explain, prepare
+from amqtask.worker.prepare import explain, node_options, prepare
 
 logger = get_logger("worker")
 
@@ -133,21 +132,7 @@ class Child:
         self._pipe = pipe
         self._board = board
         self._index: int = note["index"]
-        worker = app.config.worker
-        self._options = NodeOptions(
-            name=plan.node,
-            queues=dict(zip(plan.queues, plan.weights, strict=True)),
-            strict=plan.strict,
-            flow=FlowOptions(fixed=plan.prefetch, hand_back_after=worker.hand_back_after),
-            first_window=max(1, round(worker.prefetch_multiplier)),
-            consumer_timeout=worker.consumer_timeout,
-            max_crashes=worker.max_crashes,
-            max_tasks=plan.max_tasks,
-            max_memory=plan.max_memory,
-            ack_batch=worker.ack_batch,
-            ack_delay=worker.ack_delay,
-            crashes=note.get("crashes", {}),
-        )
+        self._options = node_options(plan, app.config, note.get("crashes", {}))
         self._exit = 0
 
     def run(self) -> int:

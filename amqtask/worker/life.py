@@ -6,7 +6,7 @@ from typing import TypeVar
 from amqtask.app import App
 from amqtask.component import Component, in_order
 from amqtask.errors import HookFailed
-from amqtask.lifecycle import Moment, RunningTask, WorkerInfo
+from amqtask.lifecycle import Moment, RunningTask, WorkerInfo, WorkerProcess
 from amqtask.log import event, get_logger
 from amqtask.worker.node import Node
 from amqtask.worker.plan import Plan
@@ -102,7 +102,7 @@ class Life:
             component = self._started.pop()
             _attempt(f"stopping component {type(component).__name__}", component.stop)
 
-    def _tell(self, moment: "Moment[Member]") -> None:
+    def _tell(self, moment: "Moment[WorkerProcess]") -> None:
         for hook in moment.hooks:
             _attempt(f"{moment.name}: {_name(hook)}", lambda hook=hook: hook(self._member))  # type: ignore[misc]
 

@@ -14,6 +14,8 @@ from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFaile
 from amqtask.executors import check_installed
 from amqtask.exits import exit_code
 from amqtask.imports import find_app
+from amqtask.worker.flow import FlowOptions
+from amqtask.worker.node import NodeOptions
 from amqtask.worker.plan import Order, Plan
 
 MULTIPLYING = ("threads", "asyncio", "gevent", "eventlet")
@@ -74,6 +76,25 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         max_tasks=worker.max_tasks_per_child,
         warnings=tuple(_warnings(app, pool, slots)),
         autoscale=None if worker.autoscale is None else (worker.autoscale.min, worker.autoscale.max),
+    )
+
+
+def node_options(plan: Plan, config: Config, crashes: Mapping[str, int]) -> NodeOptions:
+    """What a process of this plan is told; `crashes` is how often processes died while they ran these tasks, by id."""
+    worker = config.worker
+    return NodeOptions(
+        name=plan.node,
+        queues=dict(zip(plan.queues, plan.weights, strict=True)),
+        strict=plan.strict,
+        flow=FlowOptions(fixed=plan.prefetch, hand_back_after=worker.hand_back_after),
+        first_window=max(1, round(worker.prefetch_multiplier)),
+        consumer_timeout=worker.consumer_timeout,
+        max_crashes=worker.max_crashes,
+        max_tasks=plan.max_tasks,
+        max_memory=plan.max_memory,
+        ack_batch=worker.ack_batch,
+        ack_delay=worker.ack_delay,
+        crashes=crashes,
     )
 
 
