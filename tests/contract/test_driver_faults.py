@@ -64,6 +64,23 @@ def test_a_broker_that_closes_its_connections_says_why(rig: Rig, node: RabbitNod
     assert (caught.value.code, "a test wants it" in caught.value.text) == (320, True)
 
 
+def test_a_connection_shows_its_name_and_what_it_can_do(rig: Rig, node: RabbitNode) -> None:
+    name = unique("connection")
+    rig.connect(name=name)
+
+    shown = next(line for line in node.ctl("list_connections", "client_properties").splitlines() if name in line)
+
+    for capability in (
+        "authentication_failure_close",
+        "basic.nack",
+        "connection.blocked",
+        "consumer_cancel_notify",
+        "exchange_exchange_bindings",
+        "publisher_confirms",
+    ):
+        assert f'"{capability}",true' in shown
+
+
 def test_a_new_connection_opens_after_a_restart_and_finds_what_is_durable(rig: Rig, node: RabbitNode) -> None:
     connection, channel, sink = rig.channel()
     queue = rig.queue(channel, durable=True, exclusive=False, arguments={"x-queue-type": "quorum"})
