@@ -1,0 +1,1 @@
+"""Events: what tasks and workers tell those who watch."""
