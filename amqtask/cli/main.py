@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from amqtask.cli.exits import FAILED, exit_code
 from amqtask.cli.target import Target, target_options
 from amqtask.errors import (
     AmqtaskError,
@@ -19,6 +18,7 @@ from amqtask.errors import (
     ConnectionFailed,
     VhostUnavailable,
 )
+from amqtask.exits import FAILED, exit_code
 
 # Name: where the command is, and its line in the help. A command's module is loaded when it is called.
 COMMANDS: dict[str, tuple[str, str]] = {

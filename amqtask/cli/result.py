@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from amqtask.cli.exits import FAILED
 from amqtask.cli.target import Target, target_options
 from amqtask.core.state import (
     FAILED_STATES,
@@ -17,6 +16,7 @@ from amqtask.core.state import (
     progress_of,
     to_celery,
 )
+from amqtask.exits import FAILED
 from amqtask.results.remote_error import error_of
 from amqtask.results.waiting import unknown
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from amqtask.cli.exits import FAILED
 from amqtask.cli.json_value import json_value
 from amqtask.cli.target import Target, target_options
 from amqtask.config.topology import build_router
 from amqtask.core.routing import NO_OPTIONS, SendOptions
+from amqtask.exits import FAILED
 
 
 @click.group()

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from amqtask.app import App
-from amqtask.config.load import LoadedConfig, load_config
 from amqtask.imports import find_app
+
+if TYPE_CHECKING:
+    from amqtask.config.load import LoadedConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,12 +48,15 @@ class Target:
         app.load_tasks()
         return app
 
-    def load_config(self) -> LoadedConfig:
+    def load_config(self) -> "LoadedConfig":
         """The configuration: the app's where there is -A, else that of -C, AMQTASK_CONFIG or ./amqtask.yaml.
 
         Raises:
             ConfigError: with all its mistakes.
         """
+        # A worker's supervisor is this program too; pydantic and YAML would be a third of its memory.
+        from amqtask.config.load import load_config
+
         if self.app is not None:
             return self.load_app().loaded_config
         return load_config(self.config, overrides=self.overrides)

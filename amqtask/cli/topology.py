@@ -6,7 +6,6 @@ from collections import Counter
 import click
 
 from amqtask.cli.config import show_warnings, summary
-from amqtask.cli.exits import FAILED
 from amqtask.cli.target import Target, target_options
 from amqtask.config.load import LoadedConfig
 from amqtask.config.meaning import find, to_problem
@@ -18,6 +17,7 @@ from amqtask.core.topology_tree import draw
 from amqtask.drivers import load_driver
 from amqtask.drivers.base import Connection
 from amqtask.errors import AuthenticationFailed, ConfigError, ConnectionFailed, VhostUnavailable
+from amqtask.exits import FAILED
 from amqtask.provision import FAILURES, Done, provision
 
 

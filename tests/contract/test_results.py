@@ -1,5 +1,7 @@
 """The laws of `results/base.py`, over every backend and the real servers that this machine has."""
 
+import functools
+import operator
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -149,6 +151,22 @@ def test_a_watcher_hears_of_a_report_that_was_there_before(backends: Rig) -> Non
     backends.client.watch(early.task_id, heard)
 
     assert heard.until(final) == early
+
+
+def test_a_backend_that_can_push_does_not_wait_for_the_next_look(make_rig: MakeRig) -> None:
+    backends = make_rig(poll_interval=600.0)
+    if not backends.pushes:
+        pytest.skip("this store cannot push")
+    task, heard = report("STARTED"), Heard()
+    backends.client.expect(task.task_id)
+    backends.client.watch(task.task_id, heard)
+    backends.put(task)
+    heard.until(lambda update: update == task)
+
+    for number in range(3):
+        step = replace(task, status="PROGRESS", result={"current": number})
+        backends.put(step)
+        heard.until(functools.partial(operator.eq, step))
 
 
 def test_a_second_watcher_of_the_same_task_hears_of_what_the_first_was_told(backends: Rig) -> None:

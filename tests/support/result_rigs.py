@@ -66,6 +66,12 @@ class Rig:
         return self.kind != "rpc"
 
     @property
+    def pushes(self) -> bool:
+        """Whether its store tells of news."""
+        url = self.setup.url or ""
+        return self.kind in ("rpc", "rabbitmq", "memory", "redis") or url.startswith("postgresql")
+
+    @property
     def is_shared(self) -> bool:
         """Whether any process may ask for any id."""
         return self.kind not in ("rpc", "memory")
