@@ -49,6 +49,7 @@ class Ticket:
         "mandatory",
         "needs",
         "on_done",
+        "renewed",
         "routing_key",
         "written",
     )
@@ -78,6 +79,8 @@ class Ticket:
         self.needs = needs
         self.on_done = on_done
         self.written = False
+        self.renewed = False
+        """What it needs was declared once more, because the broker knew nothing of it any more."""
         self.done = False
         self.error: Exception | None = None
         self._event: threading.Event | None = None
@@ -250,14 +253,20 @@ class Publisher(QuietSink):
         guilty = [number for number, ticket in self._outstanding.items() if _is_about(error, ticket)]
         if not guilty and self._suspects and self._outstanding:
             guilty = [next(iter(self._outstanding))]
+        renewed = []
         for number in guilty:
-            self._outstanding.pop(number).finish(error)
+            ticket = self._outstanding.pop(number)
+            if self._renew(ticket):
+                renewed.append(ticket)
+            else:
+                ticket.finish(error)
             self._suspects = max(0, self._suspects - 1)
         if not guilty:
             # Which message it was is not said: sent one at a time, it shows itself.
             self._suspects = len(self._outstanding)
         logger.debug("the publishing channel was closed: %s", error, extra=event("channel-closed"))
         self._send_again()
+        self._queue.extendleft(reversed(renewed))
 
     def _declare(self, connection: Connection, ops: Sequence[DeclareOp]) -> None:
         if not ops:
@@ -274,9 +283,19 @@ class Publisher(QuietSink):
                 try:
                     self._declare(connection, recipe.ops)
                 except ChannelClosed as error:
-                    ticket.finish(error)
+                    text = f"{error}; {recipe.hint}" if recipe.hint else str(error)
+                    ticket.finish(type(error)(text, code=error.code, text=error.text))
                     return False
                 self._declared.add(recipe.name)
+        return True
+
+    def _renew(self, ticket: Ticket) -> bool:
+        """Have what a message needs declared once more: somebody deleted it since. False where that was done before."""
+        if not ticket.needs or ticket.renewed:
+            return False
+        self._declared.difference_update(recipe.name for recipe in ticket.needs)
+        ticket.renewed = True
+        ticket.error = None
         return True
 
     def _reopen(self, connection: Connection) -> None:
@@ -286,15 +305,20 @@ class Publisher(QuietSink):
         queue, outstanding = self._queue, self._outstanding
         window = 1 if self._suspects else self._window
         while queue and len(outstanding) < window:
-            ticket = queue.popleft()
+            # It leaves the queue when it is written: a connection that is lost in between must not take it along.
+            ticket = queue[0]
             if ticket.done or (ticket.needs and not self._satisfy(connection, ticket)):
+                queue.popleft()
                 continue
             ticket.written = True
-            if not ticket.confirm:
+            if ticket.confirm:
+                number = channel.publish(
+                    ticket.envelope, ticket.exchange, ticket.routing_key, mandatory=ticket.mandatory
+                )
+                outstanding[number] = ticket
+            else:
                 self._write_unconfirmed(connection, ticket)
-                continue
-            number = channel.publish(ticket.envelope, ticket.exchange, ticket.routing_key, mandatory=ticket.mandatory)
-            outstanding[number] = ticket
+            queue.popleft()
 
     def _write_unconfirmed(self, connection: Connection, ticket: Ticket) -> None:
         if self._plain is None:
@@ -309,6 +333,9 @@ class Publisher(QuietSink):
     def _confirm(self, ticket: Ticket, ok: bool) -> None:
         if self._suspects:
             self._suspects -= 1
+        if isinstance(ticket.error, Unroutable) and self._renew(ticket):
+            self._queue.appendleft(ticket)
+            return
         if ticket.error is None and not ok:
             ticket.finish(
                 PublishNacked(
