@@ -64,7 +64,7 @@ def queue_of(package: str) -> str:
 @contextmanager
 def worker() -> Iterator[subprocess.Popen[bytes]]:
     """A worker in a process of its own; SIGTERM lets it finish what it runs."""
-    command = ["worker", "-A", "examples.codestats.tasks:app", "-Q", ",".join(QUEUES), "-c", str(PROCESSES)]
+    command = ["worker", "-A", "examples.codestats.tasks:app", "-Q", ",".join(QUEUES), "--strict", "-c", str(PROCESSES)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([sys.executable, "-m", "amqtask", *command], stderr=log)
         try:
@@ -78,21 +78,20 @@ def worker() -> Iterator[subprocess.Popen[bytes]]:
             raise Stopped(f"the worker ended by itself with exit code {ended}:\n{log.read().decode()}")
 
 
-def watch(sent: Sequence[Sent], progress: Progress, process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """Show the results as they come, a bar for each queue; after how many seconds the last of each came."""
+def watch(sent: Sequence[Sent], progress: Progress, process: subprocess.Popen[bytes]) -> list[str]:
+    """Show the results as they come, a bar a queue, while the worker lives; the queue of each, in their order."""
     bars = {queue: progress.add_task(queue, total=sum(one.queue == queue for one in sent)) for queue in QUEUES}
-    started = time.monotonic()
-    finished: dict[str, float] = {}
+    order: list[str] = []
     for one in sent:
 
         def came(result: AsyncResult[Stats], queue: str = one.queue) -> None:
+            order.append(queue)
             progress.advance(bars[queue])
-            finished[queue] = time.monotonic() - started
 
         one.result.then(came, came)
-    while process.poll() is None and not all(one.result.ready() for one in sent):
+    while process.poll() is None and len(order) < len(sent):
         time.sleep(0.1)
-    return finished
+    return order
 
 
 def run(console: Console, objects: Objects) -> None:
@@ -102,15 +101,15 @@ def run(console: Console, objects: Objects) -> None:
     sent = publish(files)
     seconds = time.monotonic() - started
     console.print(f"published {len(sent):,} tasks in {seconds:.1f} s ({len(sent) / seconds:,.0f} a second), confirmed")
-    depths = {queue: objects.depth(queue) for queue in QUEUES}
-
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    started = time.monotonic()
     with worker() as process, Progress(*columns, console=console) as progress:
-        finished = watch(sent, progress, process)
-    for queue, seconds in finished.items():
-        console.print(f"{queue}: {depths[queue]:,} files, the last after {seconds:.1f} s")
-    seconds = max(finished.values())
-    console.print(f"together {len(sent) / seconds:,.0f} files a second by {PROCESSES} processes")
+        order = watch(sent, progress, process)
+    seconds = time.monotonic() - started
+    console.print(f"counted {len(order):,} files in {seconds:.1f} s ({len(order) / seconds:,.0f} a second)")
+    hi, lo = (order.count(queue) for queue in QUEUES)
+    before = order[: len(order) - order[::-1].index("hi")].count("lo")
+    console.print(f"hi: {hi:,} files, all done when lo had done {before:,} of {lo:,}")
     console.print(f"audit: {objects.depth('audit'):,} copies of messages\n")
 
     results = [(one.file.package, one.result.get(propagate=False)) for one in sent]
