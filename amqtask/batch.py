@@ -5,7 +5,7 @@ import threading
 from types import TracebackType
 
 from amqtask.errors import BatchFailed
-from amqtask.publisher import Ticket
+from amqtask.ticket import Ticket
 
 _open: contextvars.ContextVar["Batch | None"] = contextvars.ContextVar("amqtask_batch", default=None)
 

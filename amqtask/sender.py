@@ -26,9 +26,10 @@ from amqtask.effective import Effective, effective
 from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable, Unserializable
 from amqtask.hooks import Middleware, compose
 from amqtask.log import event, get_logger
-from amqtask.publisher import Publisher, Ticket
+from amqtask.publisher import Publisher
 from amqtask.result import AsyncResult, ResultAccess
 from amqtask.task import CallOptions, TaskOptions
+from amqtask.ticket import Ticket
 
 TREE = tree()
 VERIFIED_TREE = verified(TREE)

@@ -35,12 +35,15 @@ class Row:
 
 # Lower layers first. What a row does not name is forbidden.
 VALUES = "errors core.*"
-PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher provision"
+PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher ticket provision"
 SERVICES = "app task batch result context sender effective registry joining hooks lifecycle component imports exits"
 WATCHED = "control.* events.*"
 DRIVER_PARTS = "drivers.frames drivers.replies drivers.stream drivers.wire drivers.wirechannel"
 # They run while everything else may be broken: no user code, no AMQP.
-SUPERVISOR = "worker.supervisor worker.nursery worker.process worker.pipe worker.plan worker.board worker.reload"
+SUPERVISOR = (
+    "worker.supervisor worker.nursery worker.process worker.pipe worker.plan worker.board worker.reload"
+    " worker.crew worker.crashes worker.budget worker.wakeup"
+)
 
 TABLE = (
     Row("errors", ""),
@@ -64,13 +67,14 @@ TABLE = (
     Row("results.base", VALUES),
     Row("results.completions results.waiting results.remote_error", f"{VALUES} results.base results.waiting"),
     Row("results.django", f"{VALUES} clock log results.* contrib.django_results.models"),
-    Row("results.*", f"{VALUES} clock log drivers.base session publisher results.*"),
+    Row("results.*", f"{VALUES} clock log drivers.base session publisher ticket results.*"),
     # Plumbing
     Row("hooks", "", types="app context core.message"),
     Row("lifecycle", "", types="app"),
     Row("component", "errors lifecycle"),
     Row("session", f"{VALUES} clock log drivers.base hooks"),
-    Row("publisher", f"{VALUES} clock log drivers.base hooks session"),
+    Row("publisher", f"{VALUES} clock log drivers.base hooks session ticket"),
+    Row("ticket", "errors core.declare core.message"),
     Row("provision", f"{VALUES} clock log drivers.base"),
     # Services
     Row("context", VALUES, types="task"),
@@ -78,9 +82,9 @@ TABLE = (
     Row("result", f"{VALUES} joining results.base results.completions results.remote_error results.waiting"),
     Row("task", f"{VALUES} context hooks result"),
     Row("registry", "errors task"),
-    Row("batch", "errors publisher"),
+    Row("batch", "errors ticket"),
     Row("effective", f"{VALUES} config.model task"),
-    Row("sender", f"{VALUES} clock log config.model context hooks publisher batch effective result task"),
+    Row("sender", f"{VALUES} clock log config.model context hooks publisher ticket batch effective result task"),
     Row("imports", "errors", types="app"),
     # Calendars are for those who have periodic tasks: the app loads its list of them at first use.
     Row("periodic", VALUES, types="task"),

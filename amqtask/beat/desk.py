@@ -17,8 +17,8 @@ from amqtask.core.entry import EntryState, ScheduleEntry, entry_from_dict
 from amqtask.core.topology import DEFAULT_EXCHANGE
 from amqtask.core.wallclock import zone_named
 from amqtask.errors import AmqtaskError, InvalidSchedule
-from amqtask.publisher import Ticket
 from amqtask.task import CallOptions
+from amqtask.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

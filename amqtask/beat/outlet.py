@@ -14,7 +14,7 @@ from amqtask.core.message import Envelope
 from amqtask.drivers.base import Channel, Connection, QuietSink
 from amqtask.errors import BrokerError, ChannelClosed, ConnectionLost, PublishNacked, Unroutable
 from amqtask.log import event, get_logger
-from amqtask.publisher import Ticket
+from amqtask.ticket import Ticket
 
 logger = get_logger("beat")
 

@@ -19,9 +19,10 @@ from amqtask.core.topology import declare_ops
 from amqtask.core.wallclock import zone_named
 from amqtask.errors import BrokerError, ChannelClosed
 from amqtask.log import event, get_logger
-from amqtask.publisher import HOPELESS, Ticket
+from amqtask.publisher import HOPELESS
 from amqtask.session import Session, explain
 from amqtask.task import CallOptions, TaskOptions
+from amqtask.ticket import Ticket
 
 logger = get_logger("beat")
 

@@ -25,8 +25,8 @@ from amqtask.core.entry import CatchUp, EntryState, ScheduleEntry
 from amqtask.drivers.base import Connection
 from amqtask.errors import AmqtaskError, BrokerError, ConnectionLost
 from amqtask.log import event, get_logger
-from amqtask.publisher import Ticket
 from amqtask.session import NEVER
+from amqtask.ticket import Ticket
 
 logger = get_logger("beat")
 

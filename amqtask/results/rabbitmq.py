@@ -16,7 +16,7 @@ from amqtask.core.message import Envelope
 from amqtask.core.state import ResultRef, TaskResult
 from amqtask.drivers.base import QuietSink
 from amqtask.errors import BackendFailed, BrokerError, ConfigError, MessageError, Problem, PublishError, Unroutable
-from amqtask.publisher import Publisher, Ticket
+from amqtask.publisher import Publisher
 from amqtask.results.base import Done, Unsubscribe, Watcher
 from amqtask.results.codec import Record, ResultCodec
 from amqtask.results.rpc import RpcBackend
@@ -26,6 +26,7 @@ from amqtask.results.stored import Store, StoredResults
 from amqtask.results.stream_log import END, LogSession, Reading
 from amqtask.results.watchers import Watchers
 from amqtask.session import SessionOptions
+from amqtask.ticket import Ticket
 
 _VALUE = "value"
 _FORGET = "forget"

@@ -19,13 +19,14 @@ from amqtask.core.state import ResultRef, TaskResult
 from amqtask.drivers.base import Channel, Connection, QuietSink
 from amqtask.errors import BackendFailed, BrokerError, MessageError, ResultUnavailable
 from amqtask.log import event, get_logger
-from amqtask.publisher import HOPELESS, Publisher, Ticket
+from amqtask.publisher import HOPELESS, Publisher
 from amqtask.results.base import Done, Unsubscribe, Watcher
 from amqtask.results.codec import Payload, ResultCodec
 from amqtask.results.mailbox import Mailbox
 from amqtask.results.setup import BackendSetup
 from amqtask.results.watchers import Watchers, call
 from amqtask.session import NEVER, Session, SessionOptions
+from amqtask.ticket import Ticket
 
 logger = get_logger("results")
 

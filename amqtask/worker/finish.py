@@ -26,8 +26,8 @@ from amqtask.core.settlement import (
 )
 from amqtask.core.state import FAILURE, REVOKED, SUCCESS, ResultRef, TaskResult
 from amqtask.log import event, get_logger
-from amqtask.publisher import Ticket
 from amqtask.results.base import ResultBackend
+from amqtask.ticket import Ticket
 from amqtask.worker.execute import ignores_result
 from amqtask.worker.execution import Execution
 

@@ -16,10 +16,11 @@ from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
 from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
-from amqtask.publisher import Publisher, Ticket
+from amqtask.publisher import Publisher
 from amqtask.registry import Registry
 from amqtask.sender import Sender, signatures
 from amqtask.task import CallOptions, TaskOptions
+from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 
 EFFECT_TIMEOUT = 30.0

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amqtask.worker.board import Board, Running
@@ -85,6 +85,6 @@ class Process:
         self.board.close()
 
 
-def run_note(index: int, crashes: Mapping[str, int]) -> Note:
-    """What a process is told when it is to run a node."""
-    return {"index": index, "crashes": dict(crashes)}
+def run_note(index: int, crashes: Mapping[str, int], orders: Sequence[Note] = ()) -> Note:
+    """What a process is told when it is to run a node; `orders` are those of remote control that hold."""
+    return {"index": index, "crashes": dict(crashes), "orders": list(orders)}

@@ -8,63 +8,44 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Protocol
 
-from amqtask.core.backoff import Backoff
 from amqtask.exits import OK, SOFTWARE, UNAVAILABLE
 from amqtask.log import event, get_logger, set_up
+from amqtask.worker.budget import RestartBudget
+from amqtask.worker.crashes import Crashes
+from amqtask.worker.crew import Front, NoSteward, Steward
 from amqtask.worker.nursery import Nursery
 from amqtask.worker.pipe import Note
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.process import Process, run_note
+from amqtask.worker.wakeup import Wakeup
 
 logger = get_logger("worker")
 
-SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
 
-MOST_CRASHES_REMEMBERED = 10_000
 COMPLAIN_EVERY = 5.0
 """Seconds between two log lines that say the same of the broker."""
 KILL_AFTER = 5.0
 """Seconds after its own deadline that a process which does not end is killed."""
 
 
-class Front(Protocol):
-    """Who shows the program to people: the command line."""
-
-    def banner(self, plan: Plan, pid: int) -> None:
-        """The node is about to start its processes."""
-        ...
-
-    def ready(self, plan: Plan) -> None:
-        """All processes consume."""
-        ...
-
-    def failed(self, text: str) -> None:
-        """The worker cannot start, or not go on."""
-        ...
-
-
 class Supervisor:
     """One node's processes. `run` is the program; `plan` is there once the app was loaded."""
 
-    def __init__(self, order: Order, front: Front) -> None:
+    def __init__(self, order: Order, front: Front, steward: Steward | None = None) -> None:
+        self._steward = steward or NoSteward()
         self._order = order
         self._front = front
         self._selector = selectors.DefaultSelector()
         self._signals: collections.deque[int] = collections.deque()
         self._processes: dict[int, Process] = {}
         self._leaving: list[Process] = []
-        self._crashes: collections.OrderedDict[str, int] = collections.OrderedDict()
-        self._deaths: collections.deque[float] = collections.deque()
+        self._crashes = Crashes()
+        self._wakeup = Wakeup()
+        self._budget = RestartBudget()
         self._restarts: list[tuple[float, int, Process | None]] = []
         self._nursery: Nursery | None = None
         self._next_nursery: Nursery | None = None
@@ -90,13 +71,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the node until it is stopped; the program's exit code."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
         before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         before_child = signal.signal(signal.SIGCHLD, _wake_only)
-        before_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self._selector.register(reader, selectors.EVENT_READ, lambda: os.read(reader, 4096))
+        before_wakeup = signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
+        self._selector.register(self._wakeup.reader, selectors.EVENT_READ, self._wakeup.read)
         try:
             self._nursery = self._next_nursery = Nursery(self._order, self._selector, self)
             while not (self._stopping and not self._processes and not self._leaving):
@@ -107,9 +85,9 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.signal(signal.SIGCHLD, before_child)
+            self._steward.end()
             self._end_everything()
-            os.close(reader)
-            os.close(writer)
+            self._wakeup.close()
             self._selector.close()
 
     # The nursery's words
@@ -125,9 +103,7 @@ class Supervisor:
         for warning in plan.warnings:
             logger.warning("%s", warning, extra=event("warning"))
         if first:
-            self._started = time.monotonic()
-            for index in range(plan.processes):
-                self._start(index)
+            self._steward.begin(plan, self, self._start_all)
             return
         if self._nursery is not None:
             self._old_nurseries.append(self._nursery)
@@ -166,9 +142,15 @@ class Supervisor:
 
     # Processes
 
+    def _start_all(self) -> None:
+        assert self.plan is not None, "the app is loaded"
+        self._started = time.monotonic()
+        for index in range(0 if self._stopping else self.plan.processes):
+            self._start(index)
+
     def _start(self, index: int, replaces: Process | None = None) -> None:
         assert self._nursery is not None, "the app is loaded"
-        process = self._nursery.start(index, run_note(index, self._crashes))
+        process = self._nursery.start(index, run_note(index, self._crashes.counts, self._steward.orders()))
         process.started = time.monotonic()
         process.replaces = replaces
         self._processes[index] = process
@@ -200,8 +182,10 @@ class Supervisor:
                 self._exit = note["exit"]
                 self._front.failed(note["text"])
                 self._stop(0.0)
-            else:
+            elif note["is"] in self._notes:
                 self._notes[note["is"]](process, note)
+            else:
+                self._steward.heard(process, note)
 
     def _on_ready(self, process: Process, note: Note) -> None:
         if process.ready:
@@ -252,7 +236,7 @@ class Supervisor:
     def _on_end(self, process: Process, status: int) -> None:
         crashed = status != 0 and not process.doomed
         if crashed and not self._stopping:
-            self._count_crash(process, status)
+            self._crashes.add(process, status, list(self._processes.values()))
         self._forget(process)
         if self._stopping or process in self._leaving or process.stopping:
             return
@@ -265,30 +249,11 @@ class Supervisor:
             self._leaving.remove(process)
         if process.pipe in self._selector.get_map():
             self._selector.unregister(process.pipe)
+        self._steward.gone(process)
         process.close()
         if self._old_nurseries and not self._leaving and not self._to_replace:
             for nursery in self._old_nurseries:
                 nursery.close()
-
-    def _count_crash(self, process: Process, status: int) -> None:
-        running = process.running()
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
-        what = ", ".join(f"{item.task}[{item.id}]" for item in running) or "nothing"
-        logger.error(
-            "process %d died (%s) while it executed %s; what it held goes back to the queues",
-            process.pid,
-            how,
-            what,
-            extra=event("process-died", pid=process.pid, status=status, running=[item.id for item in running]),
-        )
-        for item in running:
-            self._crashes[item.id] = self._crashes.pop(item.id, 0) + 1
-        while len(self._crashes) > MOST_CRASHES_REMEMBERED:
-            self._crashes.popitem(last=False)
-        known = {item.id: self._crashes[item.id] for item in running}
-        for other in self._processes.values():
-            if other is not process and known:
-                other.send({"do": "crashed", "crashes": known})
 
     def _replace(self, process: Process, *, at_once: bool) -> None:
         assert self.plan is not None, "processes run"
@@ -296,21 +261,51 @@ class Supervisor:
         if at_once:
             self._start(process.index, process.replaces)
             return
-        self._deaths.append(now)
-        while self._deaths and self._deaths[0] < now - self.plan.restart_window:
-            self._deaths.popleft()
-        if len(self._deaths) > self.plan.restart_budget:
+        wait = self._budget.died(self.plan, now)
+        if wait is None:
             self._front.failed(
-                f"{len(self._deaths)} processes died within {self.plan.restart_window:g} s; giving up"
+                f"more than {self.plan.restart_budget} processes died within {self.plan.restart_window:g} s; giving up"
                 " (worker.restart.budget)"
             )
             self._exit = SOFTWARE
             self._stop(self.plan.shutdown_timeout)
             return
-        # The first one at once, for it may have been an accident; the next ones wait longer and longer.
-        backoff = Backoff(initial=self.plan.restart_initial, maximum=self.plan.restart_max, jitter=0.0)
-        wait = 0.0 if len(self._deaths) == 1 else backoff.delay(len(self._deaths) - 1, 0.0)
         self._restarts.append((now + wait, process.index, process.replaces))
+
+    # The steward's wishes
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Have `call` made in this loop. From any thread."""
+        self._wakeup.call_soon(call)
+
+    def processes(self) -> Sequence[Process]:
+        """The processes that execute, in the order of their places."""
+        return [self._processes[index] for index in sorted(self._processes)]
+
+    def resize(self, wanted: int) -> None:
+        """Have so many processes; those that are too many finish what they run."""
+        assert self.plan is not None, "processes run"
+        if self._stopping:
+            return
+        for index in [index for index in sorted(self._processes, reverse=True) if index >= wanted]:
+            process = self._processes.pop(index)
+            self._leaving.append(process)
+            process.stop(self.plan.shutdown_timeout)
+        self._restarts = [item for item in self._restarts if item[1] < wanted]
+        waiting = {index for _, index, _ in self._restarts}
+        for index in range(wanted):
+            if index not in self._processes and index not in waiting:
+                self._start(index)
+
+    def renew_all(self) -> None:
+        """Replace all processes, one by one."""
+        self._to_replace = collections.deque(sorted(self._processes))
+        self._replace_next()
+
+    def finish(self) -> None:
+        """Finish what runs, and end."""
+        if self.plan is not None and not self._stopping:
+            self._stop(self.plan.shutdown_timeout)
 
     # The loop
 
@@ -319,6 +314,7 @@ class Supervisor:
             key.data()
         while self._signals:
             self._handle_signal(self._signals.popleft())
+        self._wakeup.run()
         for process in [*self._processes.values(), *self._leaving]:
             if process.popen is not None and process.exit_status is None:
                 status = process.popen.poll()
@@ -344,11 +340,13 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         due = [when for when, _, _ in self._restarts]
+        due.append(self._steward.turn(time.monotonic()))
         if self._kill_due is not None:
             due.append(self._kill_due)
         if self.plan and self._unreachable and not self._was_ready:
             due.append(self._started + self.plan.start_timeout)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        first = min(due)
+        return None if first == float("inf") else max(0.0, first - time.monotonic())
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self._signals.append(signum)

@@ -27,8 +27,12 @@ logger = get_logger("worker")
 
 PATIENCE = 10.0
 """Seconds after which a tick runs although its claim was not answered."""
-RETRY_DELAY = 30.0
-"""Seconds until the stream is tried again after the broker refused it."""
+RETRY_DELAY = 0.2
+"""Seconds until the stream is tried again: one that is just being made has no replica yet, and RabbitMQ says 406."""
+INSISTENCE = 5.0
+"""Seconds for which it is tried while ticks wait."""
+PAUSE = 30.0
+"""Seconds for which it is let be after that."""
 PREFETCH = 2000
 STREAM_SIZE = 64 * 2**20
 SEGMENT_SIZE = 2**20
@@ -49,7 +53,8 @@ class Ticks(QuietSink):
         self._asked: collections.deque[Claim] = collections.deque()
         self._waiting: dict[Claim, tuple[float, list[Callable[[bool], None]]]] = {}
         self._unsettled = 0
-        self._refused_until = 0.0
+        self._retry_at = 0.0
+        self._refused_since = 0.0
 
     def claim(self, tick: str, queue: str, copy: str, then: Callable[[bool], None]) -> None:
         """Ask whether this copy of a tick may run; `then` is called with the answer, unless the connection is lost."""
@@ -80,8 +85,7 @@ class Ticks(QuietSink):
         if self._asked:
             channel = self._channel or self._open(now)
             if channel is None:
-                self._answer_all()
-                return NEVER
+                return self._retry_at if self._waiting else NEVER
             while self._asked:
                 body = json.dumps(self._asked.popleft()).encode()
                 channel.publish(Envelope(body=body), "", CLAIMS, mandatory=False)
@@ -110,11 +114,15 @@ class Ticks(QuietSink):
         self._answer_all()
 
     def closed(self, error: BrokerError) -> None:
-        self._refused(error)
+        self._refused(error, self._clock.monotonic())
         self._answer_all()
 
     def _open(self, now: float) -> Channel | None:
-        if self._connection is None or now < self._refused_until:
+        if self._connection is None:
+            return None
+        if now < self._retry_at:
+            if not self._refused_since:
+                self._answer_all()
             return None
         try:
             channel = self._connection.channel(self, confirms=False)
@@ -133,19 +141,25 @@ class Ticks(QuietSink):
             since = datetime.fromtimestamp(self._clock.time(), UTC) - timedelta(seconds=WINDOW)
             channel.consume(CLAIMS, no_ack=False, exclusive=False, arguments={"x-stream-offset": since})
         except ChannelClosed as error:
-            self._refused(error)
+            self._refused(error, now)
             return None
         self._channel = channel
+        self._refused_since = 0.0
         return channel
 
-    def _refused(self, error: BrokerError) -> None:
-        logger.warning(
-            "ticks cannot be claimed, so one that beat sends twice runs twice: %s",
-            error,
-            extra=event("tick-claims-refused"),
-        )
+    def _refused(self, error: BrokerError, now: float) -> None:
         self._forget()
-        self._refused_until = self._clock.monotonic() + RETRY_DELAY
+        self._refused_since = self._refused_since or now
+        self._retry_at = now + RETRY_DELAY
+        if now - self._refused_since >= INSISTENCE:
+            self._refused_since = 0.0
+            self._retry_at = now + PAUSE
+            logger.warning(
+                "ticks cannot be claimed, so one that beat sends twice runs twice: %s",
+                error,
+                extra=event("tick-claims-refused"),
+            )
+            self._answer_all()
 
     def _forget(self) -> None:
         self._channel = None

@@ -7,8 +7,9 @@ from amqtask.core.address import Address
 from amqtask.core.declare import Arguments, DeclareOp, QueueInfo
 from amqtask.core.message import Envelope, Verdict
 from amqtask.drivers.base import ChannelSink
-from amqtask.publisher import Publisher, Ticket
+from amqtask.publisher import Publisher
 from amqtask.session import SessionOptions
+from amqtask.ticket import Ticket
 from tests.support.eventually import eventually
 
 NEVER = 1e9

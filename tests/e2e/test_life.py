@@ -151,7 +151,7 @@ def test_an_unknown_queue_is_declared_when_that_is_asked_for(scratch: MakeScratc
             import time
             import tasks
             from amqtask.core.message import Envelope
-            from amqtask.publisher import Ticket
+            from amqtask.ticket import Ticket
             headers = {"task": "tasks.mark", "id": "x"}
             json = {"content_type": "application/json", "content_encoding": "utf-8"}
             body = Envelope(body=b"[[7],{},{}]", headers=headers, **json)

@@ -142,7 +142,7 @@ def test_messages_that_are_no_tasks_go_to_the_dead_letters_with_the_reason_and_t
             """
             import tasks
             from amqtask.core.message import Envelope
-            from amqtask.publisher import Ticket
+            from amqtask.ticket import Ticket
             import time
             good = {"task": "tasks.add", "id": "x1"}
             json = {"content_type": "application/json", "content_encoding": "utf-8"}
