@@ -18,12 +18,14 @@ _CHUNK = 500
 
 
 class Poller:
-    """A Lookout. Its pauses grow while nothing happens, up to `poll_interval`, and are short again after news."""
+    """A Lookout. Its pauses grow while nothing happens, up to `longest_pause`, and are short again after news."""
 
     def __init__(self, store: Store, watchers: Watchers, setup: BackendSetup) -> None:
         self._store = store
         self._watchers = watchers
         self._setup = setup
+        self.longest_pause = setup.poll_interval
+        """Seconds; may be changed while it looks."""
         self._told: dict[str, bytes] = {}
         self._news = threading.Event()
         self._closed = False
@@ -40,6 +42,10 @@ class Poller:
 
     def unwatch(self, task_id: str) -> None:
         self._told.pop(task_id, None)
+
+    def look_now(self) -> None:
+        """Look without waiting for the end of the pause."""
+        self._news.set()
 
     def close(self) -> None:
         self._closed = True
@@ -62,7 +68,7 @@ class Poller:
                     logger.warning("%s; looking again", error, extra=event("store-down"))
                 self._news.wait(self._setup.backoff.delay(failures, random.random()))
                 continue
-            pause = _SHORTEST if found else min(pause * _GROWTH, self._setup.poll_interval)
+            pause = _SHORTEST if found else min(pause * _GROWTH, self.longest_pause)
             if self._news.wait(pause if len(self._watchers) else None):
                 pause = _SHORTEST
 

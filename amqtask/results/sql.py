@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -16,9 +17,10 @@ from amqtask.clock import Clock
 from amqtask.errors import BackendFailed, ConfigError, Problem
 from amqtask.log import event, get_logger
 from amqtask.results.codec import Record
+from amqtask.results.notified import Listening, Notified
 from amqtask.results.poller import Poller
 from amqtask.results.setup import BackendSetup
-from amqtask.results.stored import Store, StoredResults
+from amqtask.results.stored import Lookout, Store, StoredResults
 from amqtask.results.watchers import Watchers
 
 logger = get_logger("results")
@@ -27,6 +29,8 @@ _CLEANING = 300.0
 """Seconds between two rounds in which a process that writes deletes what has expired."""
 
 _NEVER = 1e18
+
+_NOTIFY = sqlalchemy.text("SELECT pg_notify(:channel, id) FROM unnest(CAST(:task_ids AS text[])) AS id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class SqlStore:
         self._made = False
         self._clean_at = 0.0
         self._upsert = _upsert(engine.dialect.name, tables.results)
+        self.channel = tables.results.name if engine.dialect.name == "postgresql" else None
+        """Where PostgreSQL tells of what was written, by task ids."""
 
     def write(self, records: Sequence[Record]) -> None:
         expires_at = self._expires_at()
@@ -95,6 +101,9 @@ class SqlStore:
             else:
                 for row in rows:
                     self._write_row(connection, row)
+            if self.channel is not None:
+                task_ids = [record.result.task_id for record in records]
+                connection.execute(_NOTIFY, {"channel": self.channel, "task_ids": task_ids})
         self._clean()
 
     def read(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
@@ -129,6 +138,22 @@ class SqlStore:
         table = self._tables.groups
         with self._begin() as connection:
             connection.execute(table.delete().where(table.c.group_id == group_id))
+
+    def listen(self) -> Listening:
+        """A connection of psycopg 3 that listens to `channel`; it is not the pool's any more."""
+        with _translated():
+            pooled = self._engine.raw_connection()
+            # Before it is detached: afterwards the pool's wrapper knows of none.
+            connection: Any = pooled.driver_connection
+            pooled.detach()
+        try:
+            connection.autocommit = True
+            connection.execute(f'LISTEN "{self.channel}"')
+        except BaseException:
+            connection.close()
+            raise
+        listening: Listening = connection
+        return listening
 
     def close(self) -> None:
         self._engine.dispose()
@@ -244,7 +269,10 @@ def create(setup: BackendSetup) -> StoredResults:
         sqlalchemy.event.listen(engine, "connect", _set_up_sqlite)
     store = SqlStore(engine, tables=make_tables(setup.prefix or "amqtask_"), expires=setup.expires, clock=setup.clock)
 
-    def lookout(_: Store, watchers: Watchers) -> Poller:
-        return Poller(store, watchers, setup)
+    def lookout(_: Store, watchers: Watchers) -> Lookout:
+        poller = Poller(store, watchers, setup)
+        if store.channel is not None and engine.dialect.driver == "psycopg":
+            return Notified(poller, watchers, store.listen, setup)
+        return poller
 
     return StoredResults(store, setup, lookout)

@@ -4,8 +4,9 @@ An adapter is a `Store`: blocking calls, one at a time and thread. What all back
 that writes, in batches and again while the store is down, and a thread that looks for those who wait.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from amqtask.core import extended_json
 from amqtask.core.state import ResultRef, TaskResult, ref_from_json, ref_to_json
@@ -14,10 +15,8 @@ from amqtask.results.base import Done, Unsubscribe, Watcher
 from amqtask.results.codec import Record
 from amqtask.results.retrying import Retrying
 from amqtask.results.setup import BackendSetup
-from amqtask.results.watchers import Watchers
+from amqtask.results.watchers import Watchers, call
 from amqtask.results.writer import Writer
-
-T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -81,6 +80,8 @@ class StoredResults:
         self._watchers = Watchers()
         self._make_lookout = lookout
         self._lookout: Lookout | None = None
+        self._lock = threading.Lock()
+        self._closed = False
         self._writer = Writer(store.write, setup)
         # A caller who looks waits for less long than a report that would be lost.
         self._reading = Retrying(setup, min(setup.connect_timeout, setup.retry_for))
@@ -110,8 +111,12 @@ class StoredResults:
 
     def watch(self, task_id: str, callback: Watcher) -> Unsubscribe:
         self._watchers.add(task_id, callback)
-        if self._lookout is None:
-            self._lookout = self._make_lookout(self._store, self._watchers)
+        with self._lock:
+            if self._closed:
+                call(callback, _closed())
+                return lambda: None
+            if self._lookout is None:
+                self._lookout = self._make_lookout(self._store, self._watchers)
         self._lookout.watch(task_id)
         return lambda: self._unwatch(task_id, callback)
 
@@ -136,12 +141,18 @@ class StoredResults:
         self._reading.call(lambda: self._store.delete_group(group_id))
 
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
         self._writer.close()
         if self._lookout is not None:
             self._lookout.close()
-        self._watchers.end(BackendFailed("the result backend was closed"))
+        self._watchers.end(_closed())
         self._store.close()
 
     def _unwatch(self, task_id: str, callback: Watcher) -> None:
         if self._watchers.remove(task_id, callback) and self._lookout is not None:
             self._lookout.unwatch(task_id)
+
+
+def _closed() -> BackendFailed:
+    return BackendFailed("the result backend was closed")

@@ -103,13 +103,13 @@ class Rig:
 def rig(kind: str, url: str, folder: Path, **changes: object) -> Iterator[Rig]:
     """A rig of this kind on the store at `url`."""
     with ExitStack() as cleanup:
-        setup = BackendSetup(
+        usual = BackendSetup(
             url=url,
             prefix=f"t{uuid.uuid4().hex[:10]}_",
             backoff=Backoff(initial=0.02, maximum=0.2),
             poll_interval=0.1,
-            **changes,  # type: ignore[arg-type]  # a test gives what it means
         )
+        setup = replace(usual, **changes)  # type: ignore[arg-type]  # a test gives what it means
         if kind in ("rpc", "rabbitmq"):
             options = SessionOptions(
                 driver=PikaDriver(), addresses=[parse_url(url)], backoff=Backoff(initial=0.05, maximum=0.5)
