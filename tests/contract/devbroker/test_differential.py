@@ -88,6 +88,7 @@ class Script(RuleBasedStateMachine):
         outcome = self.do(f"get {queue} {no_ack=}", lambda channel: got(*channel.basic_get(queue, auto_ack=no_ack)))
         if outcome[0] == "ok" and outcome[1] is not None and not no_ack:
             self.held.append(outcome[1][0])
+            self.twins.compares_consumers = False
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), multiple=st.booleans(), verdict=st.sampled_from(VERDICTS))

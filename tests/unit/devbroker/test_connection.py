@@ -262,6 +262,13 @@ def test_an_answer_comes_before_the_deliveries_that_it_allows() -> None:
     ]
 
 
+def test_a_channel_above_the_negotiated_number_is_530() -> None:
+    wire = Wire().open()
+    wire.feed(pamqp_frame.marshal(commands.Channel.Open(), 2048))
+
+    assert wire.closed_with == 530
+
+
 def test_names_that_pamqp_would_refuse_are_taken_as_rabbitmq_takes_them() -> None:
     wire = Wire().open()
     name = "a queue: é " + "x" * 200

@@ -273,6 +273,19 @@ def test_a_delivery_that_is_not_acknowledged_closes_the_channel_before_4_3() -> 
     assert [message.body for message in it.broker.messages("q")] == [b"a"]
 
 
+def test_before_4_3_it_is_looked_for_once_a_minute() -> None:
+    it = client("4.0", consumer_timeout=90.0)
+    it.declare("q")
+    it.broker.advance(1_000_000_020.0)
+    it.publish("q", "a")
+    it.consume("q")
+
+    it.broker.advance(1_000_000_139.0)
+    assert it.errors == []
+    it.broker.advance(1_000_000_140.0)
+    assert [error.code for error in it.errors] == [406]
+
+
 def test_in_4_3_it_cancels_the_consumer_and_a_late_ack_does_no_harm() -> None:
     it = client("4.3")
     it.declare("q", x_queue_type="quorum", x_consumer_timeout=4000)
