@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
@@ -25,10 +25,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 class CassandraStore:
     """Two tables of a keyspace, which are made if they are not there. Rows carry a time to live."""
 
-    def __init__(self, cluster: Cluster, keyspace: str, *, prefix: str, expires: float | None) -> None:
+    def __init__(self, cluster: Callable[[], Cluster], keyspace: str, *, prefix: str, expires: float | None) -> None:
         if not _NAME.fullmatch(keyspace) or not re.fullmatch(r"\w*", prefix):
             raise ConfigError([Problem(message=f"{keyspace!r} is no name of a keyspace, or {prefix!r} of a table")])
-        self._cluster = cluster
+        self._make_cluster = cluster
+        self._cluster: Cluster | None = None
         self._keyspace = keyspace
         self._results = f"{keyspace}.{prefix}amqtask_results"
         self._groups = f"{keyspace}.{prefix}amqtask_groups"
@@ -89,7 +90,9 @@ class CassandraStore:
         self._execute(f"DELETE FROM {self._groups} WHERE group_id = ?", (group_id,))
 
     def close(self) -> None:
-        self._cluster.shutdown()
+        with self._lock:
+            if self._cluster is not None:
+                self._cluster.shutdown()
 
     def _execute(self, query: str, values: tuple[object, ...]) -> ResultSet:
         with _translated():
@@ -102,6 +105,8 @@ class CassandraStore:
     def _connected(self) -> Session:
         with self._lock:
             if self._session is None:
+                # A cluster that could not be reached is shut down for good, so each try has its own.
+                self._cluster = self._make_cluster()
                 session = self._cluster.connect()
                 session.execute(
                     f"CREATE KEYSPACE IF NOT EXISTS {self._keyspace}"
@@ -134,8 +139,11 @@ def create(setup: BackendSetup) -> StoredResults:
     options: dict[str, object] = {"connect_timeout": setup.connect_timeout, **setup.options}
     if parts.username is not None:
         options["auth_provider"] = PlainTextAuthProvider(unquote(parts.username), unquote(parts.password or ""))
-    cluster = Cluster(hosts.split(","), port=int(port or 9042), **options)
-    store = CassandraStore(cluster, parts.path.strip("/") or "amqtask", prefix=setup.prefix, expires=setup.expires)
+
+    def make_cluster() -> Cluster:
+        return Cluster(hosts.split(","), port=int(port or 9042), **options)
+
+    store = CassandraStore(make_cluster, parts.path.strip("/") or "amqtask", prefix=setup.prefix, expires=setup.expires)
 
     def lookout(_: Store, watchers: Watchers) -> Poller:
         return Poller(store, watchers, setup)
