@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from amqtask.core.outcome import DropReason, Outcome, Refused, Revoked, TooEarly
+from amqtask.core.crashes import Tally, total
+from amqtask.core.outcome import DropReason, Failure, Outcome, Refused, Revoked, Survived, TooEarly
 from amqtask.core.request import Request
+from amqtask.errors import WorkerLost
 
 HOLD_LIMIT = 1.5
 """Seconds that a worker holds a message before its time.
@@ -36,20 +38,34 @@ class Drop:
 Admission: TypeAlias = Run | Wait | Drop
 
 RUN = Run()
+NO_DEATHS: Tally = {}
 
 
 def admit(
-    request: Request, *, known: bool, now: datetime, revoked: bool = False, crashes: int = 0, max_crashes: int = 3
+    request: Request,
+    *,
+    now: datetime,
+    revoked: bool = False,
+    deaths: Tally = NO_DEATHS,
+    max_crashes: int = 3,
+    fail_when_lost: bool = False,
 ) -> Admission:
-    """What becomes of `request`. `crashes`: how many processes died while they executed it."""
-    if not known:
-        return Drop(Refused(DropReason.UNKNOWN_TASK, f"no task {request.task!r} is registered here"))
-    if crashes >= max_crashes:
+    """What becomes of `request`.
+
+    `deaths` of processes that executed it, as far as this node knows; `fail_when_lost`: the task must not run again
+    after one.
+    """
+    crashes = max(request.crashes, total(deaths))
+    if crashes and fail_when_lost:
+        return Drop(Failure(WorkerLost("the process that ran the task died"), expected=True))
+    if max_crashes and crashes >= max_crashes:
         return Drop(Refused(DropReason.POISON, f"{crashes} processes died while they executed it"))
     if revoked:
         return Drop(Revoked())
     if request.expires is not None and request.expires <= now:
         return Drop(Revoked(expired=True))
+    if crashes > request.crashes:
+        return Drop(Survived(deaths))
     if request.eta is not None:
         early = (request.eta - now).total_seconds()
         if early > HOLD_LIMIT:

@@ -101,7 +101,8 @@ def read_dead_letter(envelope: Envelope) -> DeadLetter:
 
 def revived_envelope(envelope: Envelope) -> Envelope:
     """The message without the marks of its death, to be sent again."""
-    gone = OURS | header.BROKER_HEADERS
+    # The crashes, too: whoever sends it again has mended something.
+    gone = OURS | header.BROKER_HEADERS | {header.CRASHES, header.CRASHED_ON}
     return replace(
         envelope, headers={name: value for name, value in envelope.headers.items() if name not in gone}, user_id=None
     )

@@ -15,6 +15,9 @@ from amqtask.errors import MalformedMessage
 CRASHES = "x-aqt-crashes"
 """How many runs of this message ended with the death of their process, where the broker does not count."""
 
+CRASHED_ON = "x-aqt-crashed-on"
+"""The same by where that was: see `amqtask.core.crashes`."""
+
 TASK_HEADERS = frozenset(
     {
         "lang",
@@ -38,6 +41,7 @@ TASK_HEADERS = frozenset(
         "stamps",
         "compression",
         CRASHES,
+        CRASHED_ON,
     }
 )
 """The headers that the protocol and amqtask give a meaning to; any other is the sender's own."""

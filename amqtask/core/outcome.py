@@ -1,5 +1,6 @@
 """How an execution ended, or why there was none: one value a case."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -85,4 +86,11 @@ class TooEarly:
     eta: datetime
 
 
-Outcome: TypeAlias = Success | Failure | RetryWanted | Rejected | Ignored | Refused | Revoked | TooEarly
+@dataclass(frozen=True, slots=True)
+class Survived:
+    """Processes died while they executed the message, which it does not say yet: it goes on with the count."""
+
+    tally: Mapping[str, int]
+
+
+Outcome: TypeAlias = Success | Failure | RetryWanted | Rejected | Ignored | Refused | Revoked | TooEarly | Survived

@@ -3,6 +3,7 @@
 The effects of a decision are performed in their order, each seen to its end; the verdict is the last act.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -18,6 +19,7 @@ from amqtask.core.outcome import (
     RetryWanted,
     Revoked,
     Success,
+    Survived,
 )
 
 
@@ -55,10 +57,11 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Republish:
-    """Publish the message again, for its next attempt or its proper time, and see it confirmed."""
+    """Publish the message again and see it confirmed: for its next attempt, its proper time, or with its deaths."""
 
     retry: RetryWanted | None = None
     eta: datetime | None = None
+    tally: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ def decide(outcome: Outcome, terms: Terms) -> Decision:
         because = "expired" if outcome.expired else "terminated" if outcome.terminated else "revoked"
         effects = (StoreResult("REVOKED", value=because), *_events(terms, "task-revoked", outcome))
         return Decision(Verdict.ACK, effects if not terms.ignore_result else effects[1:])
+    if isinstance(outcome, Survived):
+        return Decision(Verdict.ACK, (Republish(tally=outcome.tally),))
     return Decision(Verdict.ACK, (Republish(eta=outcome.eta),))
 
 

@@ -19,7 +19,8 @@ from amqtask.publisher import HOPELESS
 from amqtask.session import explain as explain_broker
 from amqtask.worker.board import Board
 from amqtask.worker.life import Life, Member, call, worker_info
-from amqtask.worker.node import Listener, Node
+from amqtask.worker.node import Node
+from amqtask.worker.options import Listener
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.prepare import explain, node_options, prepare
@@ -132,7 +133,7 @@ class Child:
         self._pipe = pipe
         self._board = board
         self._index: int = note["index"]
-        self._options = node_options(plan, app.config, note.get("crashes", {}))
+        self._options = node_options(plan, app.config, note.get("crashes", {}), note.get("era", ""))
         self._exit = 0
 
     def run(self) -> int:

@@ -265,7 +265,8 @@ class Executing:
                 routing_key=delivery.routing_key,
                 queue=execution.queue,
                 priority=request.priority,
-                redelivered=delivery.redelivered,
+                # A message that goes on with its deaths counted is a new one to the broker.
+                redelivered=delivery.redelivered or request.crashes > 0,
             ),
             called_directly=False,
             message=request,

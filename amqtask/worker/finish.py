@@ -9,7 +9,7 @@ from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.message import Delivery, Verdict
-from amqtask.core.outcome import Failure, Ignored, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.core.outcome import Failure, Ignored, Outcome, Refused, Rejected, RetryWanted, Revoked, Success, Survived
 from amqtask.core.request import Request
 from amqtask.core.settlement import (
     CallErrbacks,
@@ -368,5 +368,8 @@ def report(execution: Execution, outcome: Outcome) -> None:
         task_logger.info("%s %s", label(execution), "expired" if outcome.expired else "was revoked", extra=extra)
     elif isinstance(outcome, Ignored):
         task_logger.info("%s was ignored", label(execution), extra=extra)
+    elif isinstance(outcome, Survived):
+        deaths = sum(outcome.tally.values())
+        task_logger.warning("%s goes on after the death of %d processes", label(execution), deaths, extra=extra)
     else:
         task_logger.debug("%s came too early", label(execution), extra=extra)

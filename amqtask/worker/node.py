@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from amqtask.app import App
 from amqtask.core.admission import Admission, Drop, Wait, admit
@@ -23,53 +23,19 @@ from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
 from amqtask.worker.consumer import Consumer, Subscription
+from amqtask.worker.deaths import GRACE, Deaths
 from amqtask.worker.execute import Executing
 from amqtask.worker.execution import Execution
 from amqtask.worker.finish import Finisher, label
-from amqtask.worker.flow import Flow, FlowOptions
+from amqtask.worker.flow import Flow
 from amqtask.worker.limits import Limits
+from amqtask.worker.options import Listener, NodeOptions
 from amqtask.worker.outbox import Outbox
 from amqtask.worker.ticks import Ticks
 from amqtask.worker.timers import Timers
 from amqtask.worker.wear import Wear
 
 logger = get_logger("worker")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOptions:
-    """What a node's process is told: its node's name, its queues with their weights, and what is known of crashes."""
-
-    name: str
-    queues: Mapping[str, int]
-    strict: bool = False
-    flow: FlowOptions = field(default_factory=FlowOptions)
-    first_window: int = 4
-    """Deliveries for each slot while nothing is known of a queue's tasks."""
-    consumer_timeout: float = 1800.0
-    max_crashes: int = 3
-    max_tasks: int | None = None
-    max_memory: int | None = None
-    ack_batch: int = 50
-    ack_delay: float = 0.05
-    crashes: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether some queues go before others."""
-        return self.strict or len(set(self.queues.values())) > 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who hears of the node's life; called from its I/O thread."""
-
-    ready: Callable[[], None] = lambda: None
-    connect_failed: Callable[[BrokerError, int], None] = lambda error, tries: None
-    worn_out: Callable[[], None] = lambda: None
-    """It ran `max_tasks` tasks; it goes on until it is stopped."""
-    doomed: Callable[[], None] = lambda: None
-    """A hard limit was reached and settled; the process must end now."""
 
 
 class Node:
@@ -92,7 +58,7 @@ class Node:
         self._wear = Wear(max_tasks=options.max_tasks, max_memory=options.max_memory, worn_out=self._listener.worn_out)
         self._stopping = False
         self._drained = threading.Event()
-        self._crashes = dict(options.crashes)
+        self._deaths = Deaths(options.era or options.name, options.crashes)
         content = app.config.content
         self._accept = content.accept
         self._max_size = content.max_decompressed_size
@@ -192,7 +158,7 @@ class Node:
 
     def note_crashes(self, crashes: Mapping[str, int]) -> None:
         """Processes of this worker died while they executed these tasks: how many, by id."""
-        self._crashes.update(crashes)
+        self._deaths.note(crashes)
 
     def close(self, timeout: float) -> None:
         """Send what is decided and close the connections; what still runs goes back to its queue."""
@@ -256,34 +222,39 @@ class Node:
         ):
             # The connection was lost while it ran: this is its own message again.
             running.delivery = delivery
-            logger.info(
-                "%s came again while it runs here; it is not run twice", label(running), extra=event("attached")
-            )
+            logger.info("%s came again while it runs; it does not run twice", label(running), extra=event("attached"))
             return
-        task = self._tasks.find(request.task)
-        admission = admit(
-            request,
-            known=task is not None,
-            now=datetime.fromtimestamp(self._clock.time(), UTC),
-            revoked=self._revoked(request.id),
-            crashes=max(request.crashes, self._crashes.get(request.id, 0)),
-            max_crashes=self.options.max_crashes or 2**31,
-        )
-        if task is None:
-            assert isinstance(admission, Drop), "an unknown task is dropped"
-            assert isinstance(admission.outcome, Refused), "and refused"
-            self.finisher.refuse(delivery, queue, admission.outcome)
+        if (task := self._tasks.find(request.task)) is None:
+            unknown = f"no task {request.task!r} is registered here"
+            self.finisher.refuse(delivery, queue, Refused(DropReason.UNKNOWN_TASK, unknown))
             return
         execution = Execution(request, queue, task, self._effective(task), self.executing)
-        if isinstance(admission, Drop):
-            self.finisher.finish(execution, admission.outcome)
-            return
         self._held[execution] = None
+        if delivery.redelivered and execution.effective.on_worker_lost == "fail":
+            self.call_later(GRACE, partial(self._admit, execution))
+        else:
+            self._admit(execution)
+
+    def _admit(self, execution: Execution) -> None:
+        if execution not in self._held:
+            return  # handed back, or void, since
+        request = execution.request
+        admission = admit(
+            request,
+            now=datetime.fromtimestamp(self._clock.time(), UTC),
+            revoked=self._revoked(request.id),
+            deaths=self._deaths.of(request),
+            max_crashes=self.options.max_crashes,
+            fail_when_lost=execution.effective.on_worker_lost == "fail",
+        )
         copy = request.headers.get(COPY)
-        if copy is not None:
-            self._ticks.claim(request.id, queue, str(copy), lambda won: self._claimed(execution, admission, won))
-            return
-        self._submit(execution, admission)
+        if isinstance(admission, Drop):
+            del self._held[execution]  # it is settled now, and must not be handed back
+            self.finisher.finish(execution, admission.outcome)
+        elif copy is None:
+            self._submit(execution, admission)
+        else:
+            self._ticks.claim(request.id, execution.queue, str(copy), partial(self._claimed, execution, admission))
 
     def _submit(self, execution: Execution, admission: Admission) -> None:
         if isinstance(admission, Wait):

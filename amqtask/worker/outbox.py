@@ -7,8 +7,10 @@ from typing import Any, cast
 
 from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
+from amqtask.core.crashes import total
 from amqtask.core.deadletter import dead_envelope
-from amqtask.core.message import PERSISTENT, Delivery, Envelope, TaskMessage
+from amqtask.core.headers import CRASHED_ON
+from amqtask.core.message import PERSISTENT, Delivery, Envelope, HeaderValue, TaskMessage
 from amqtask.core.outcome import RetryWanted
 from amqtask.core.protocol import republish_envelope, to_envelope, to_message
 from amqtask.core.request import Request
@@ -56,6 +58,16 @@ class Outbox:
     def again(self, request: Request, body: TaskBody | None, queue: str, effect: Republish) -> Ticket:
         """The message once more, to the queue that it came from: its first route may lead to other queues as well."""
         retry = effect.retry
+        if effect.tally is not None:
+            table: dict[str, HeaderValue] = dict(effect.tally)
+            envelope = republish_envelope(
+                request,
+                eta=request.eta,
+                now=self._clock.time(),
+                crashes=total(effect.tally),
+                extra_headers={CRASHED_ON: table},
+            )
+            return self._sender.route(envelope, DEFAULT_EXCHANGE, queue, timeout=EFFECT_TIMEOUT, what=request.task)
         if retry is None:
             envelope = republish_envelope(request, eta=effect.eta, now=self._clock.time())
             return self._sender.route(

@@ -15,7 +15,7 @@ from amqtask.executors import check_installed
 from amqtask.exits import exit_code
 from amqtask.imports import find_app
 from amqtask.worker.flow import FlowOptions
-from amqtask.worker.node import NodeOptions
+from amqtask.worker.options import NodeOptions
 from amqtask.worker.plan import Order, Plan
 
 MULTIPLYING = ("threads", "asyncio", "gevent", "eventlet")
@@ -79,8 +79,11 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
     )
 
 
-def node_options(plan: Plan, config: Config, crashes: Mapping[str, int]) -> NodeOptions:
-    """What a process of this plan is told; `crashes` is how often processes died while they ran these tasks, by id."""
+def node_options(plan: Plan, config: Config, crashes: Mapping[str, int], era: str = "") -> NodeOptions:
+    """What a process of this plan is told.
+
+    `crashes` is how often processes died while they ran these tasks, by id; `era` tells the supervisor that counts.
+    """
     worker = config.worker
     return NodeOptions(
         name=plan.node,
@@ -95,6 +98,7 @@ def node_options(plan: Plan, config: Config, crashes: Mapping[str, int]) -> Node
         ack_batch=worker.ack_batch,
         ack_delay=worker.ack_delay,
         crashes=crashes,
+        era=f"{plan.node}/{era}" if era else plan.node,
     )
 
 

@@ -4,16 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from amqtask.core.admission import HOLD_LIMIT, Admission, Drop, Run, Wait, admit
-from amqtask.core.message import Delivery, Envelope
-from amqtask.core.outcome import DropReason, Refused, Revoked, TooEarly
+from amqtask.core.admission import HOLD_LIMIT, NO_DEATHS, Admission, Drop, Run, Wait, admit
+from amqtask.core.crashes import Tally
+from amqtask.core.headers import CRASHES
+from amqtask.core.message import Delivery, Envelope, HeaderValue
+from amqtask.core.outcome import DropReason, Failure, Refused, Revoked, Survived, TooEarly
 from amqtask.core.protocol import read_request
 from amqtask.core.request import Request
+from amqtask.errors import WorkerLost
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 
 
-def request(**headers: str) -> Request:
+def request(**headers: HeaderValue) -> Request:
     envelope = Envelope(
         body=b"[[],{},{}]",
         headers={"task": "t", "id": "i", **headers},
@@ -23,8 +26,10 @@ def request(**headers: str) -> Request:
     return read_request(Delivery(envelope, 1, 1, "c", "", "q", False))
 
 
-def judge(known: bool = True, revoked: bool = False, crashes: int = 0, **headers: str) -> Admission:
-    return admit(request(**headers), known=known, now=NOW, revoked=revoked, crashes=crashes)
+def judge(
+    revoked: bool = False, deaths: Tally = NO_DEATHS, fail: bool = False, most: int = 3, **headers: HeaderValue
+) -> Admission:
+    return admit(request(**headers), now=NOW, revoked=revoked, deaths=deaths, max_crashes=most, fail_when_lost=fail)
 
 
 def at(seconds: float) -> str:
@@ -56,10 +61,25 @@ def test_a_revoked_message_is_dropped() -> None:
     assert judge(revoked=True) == Drop(Revoked())
 
 
-def test_an_unknown_task_is_refused_by_its_name() -> None:
-    assert judge(known=False) == Drop(Refused(DropReason.UNKNOWN_TASK, "no task 't' is registered here"))
-
-
 def test_a_message_that_killed_as_many_processes_as_allowed_is_poison() -> None:
-    assert judge(crashes=2) == Run()
-    assert judge(crashes=3) == Drop(Refused(DropReason.POISON, "3 processes died while they executed it"))
+    assert judge(**{CRASHES: 2}) == Run()
+    assert judge(**{CRASHES: 3}) == Drop(Refused(DropReason.POISON, "3 processes died while they executed it"))
+    assert judge(deaths={"a": 2, "b": 1}) == Drop(Refused(DropReason.POISON, "3 processes died while they executed it"))
+    assert judge(**{CRASHES: 100}, most=0) == Run()
+
+
+def test_deaths_that_a_message_does_not_tell_of_yet_are_written_into_it() -> None:
+    assert judge(deaths={"a": 1}) == Drop(Survived({"a": 1}))
+    assert judge(deaths={"a": 1}, **{CRASHES: 1}) == Run()
+
+
+def test_a_task_that_must_not_run_again_fails_when_its_process_died() -> None:
+    dropped = judge(deaths={"a": 1}, fail=True)
+    assert isinstance(dropped, Drop)
+    assert isinstance(dropped.outcome, Failure)
+    assert isinstance(dropped.outcome.error, WorkerLost)
+    assert judge(fail=True) == Run()
+
+
+def test_a_revoked_message_is_not_sent_again_for_its_deaths() -> None:
+    assert judge(revoked=True, deaths={"a": 1}) == Drop(Revoked())
