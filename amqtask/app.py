@@ -22,6 +22,7 @@ from amqtask.hooks import Middleware, Setups
 from amqtask.imports import import_module
 from amqtask.lifecycle import Lifecycle
 from amqtask.registry import Registry
+from amqtask.reports import report
 from amqtask.result import AsyncResult
 from amqtask.task import AnyTask, CallOptions, Task, TaskOptions
 
@@ -187,7 +188,7 @@ class App:
 
     def report(self, context: "Context", state: str, meta: object) -> None:
         """Keep a state of a running execution (`amqtask.task.Sender`)."""
-        self.parts.sender.report(context, state, meta)
+        report(context, state, meta, self.backend)
 
     def batch(self) -> Batch:
         """`with app.batch():` calls do not wait one by one; see Batch."""

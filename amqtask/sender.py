@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from amqtask.batch import open_batch
 from amqtask.clock import Clock
 from amqtask.config.model import Config
-from amqtask.context import Context, running
+from amqtask.context import running
 from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree, verified
 from amqtask.core.finding import nearest
 from amqtask.core.message import Envelope, TaskMessage
@@ -21,12 +21,12 @@ from amqtask.core.protocol import to_envelope
 from amqtask.core.routing import NO_OPTIONS, Router, Routing, SendOptions
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
-from amqtask.core.state import REVOKED, TaskResult
 from amqtask.effective import Effective, effective
-from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable, Unserializable
+from amqtask.errors import BackendFailed, BrokerError, MessageTooLarge, Unroutable
 from amqtask.hooks import Middleware, compose
-from amqtask.log import event, get_logger
+from amqtask.log import get_logger
 from amqtask.publisher import Publisher
+from amqtask.reports import drop_expired, never_runs
 from amqtask.result import AsyncResult, ResultAccess
 from amqtask.task import CallOptions, TaskOptions
 from amqtask.ticket import Ticket
@@ -90,8 +90,8 @@ class Sender:
             access.backend.expect(message.id)
 
         def publish(final: TaskMessage) -> None:
-            if self._never_runs(final):
-                self._drop_expired(final, access)
+            if never_runs(final, self._clock.time()):
+                drop_expired(final, access.backend, self._clock.time())
                 return
             ticket = self.ticket(final, routing, settings, call, timeout)
             batch = open_batch()
@@ -109,73 +109,6 @@ class Sender:
         if context is not None:
             context.children.append(message.id)
         return AsyncResult(message.id, access, name=options.name, ignored=message.ignore_result)
-
-    def _never_runs(self, message: TaskMessage) -> bool:
-        """Whether it expires before anybody may run it."""
-        if message.expires is None:
-            return False
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
-        return message.expires <= (now if message.eta is None else max(now, message.eta))
-
-    def _drop_expired(self, message: TaskMessage, access: ResultAccess) -> None:
-        """A worker would do nothing else with it when its time has come."""
-        logger.info(
-            "%s[%s] is not sent: it would have expired when it may run",
-            message.task,
-            message.id,
-            extra=event("expired", task_id=message.id),
-        )
-        if message.ignore_result:
-            return
-        result = TaskResult(
-            task_id=message.id,
-            status=REVOKED,
-            result={"exc_type": "TaskRevoked", "exc_message": ["expired"], "exc_module": "amqtask.errors"},
-            date_done=datetime.fromtimestamp(self._clock.time(), UTC),
-            parent_id=message.parent_id,
-            root_id=message.root_id,
-            group_id=message.group_id,
-            name=message.task,
-        )
-        access.backend.store(result, reply_to=message.reply_to, done=_report_loss(message))
-
-    def report(self, context: Context, state: str, meta: object) -> None:
-        """Keep a state of a running execution.
-
-        Raises:
-            Unserializable: `meta` has no form.
-        """
-        if context.id is None:
-            return
-        refusals: list[Unserializable] = []
-
-        def done(error: Exception | None) -> None:
-            if isinstance(error, Unserializable):
-                refusals.append(error)  # found out at once, on this thread
-            elif error is not None:
-                logger.warning(
-                    "the state %s of task %s was not kept: %s",
-                    state,
-                    context.id,
-                    error,
-                    extra=event("state-lost", task_id=context.id),
-                )
-
-        result = TaskResult(
-            task_id=context.id,
-            status=state,
-            result=meta,
-            parent_id=context.parent_id,
-            root_id=context.root_id,
-            group_id=context.group,
-            name=context.task,
-            worker=context.hostname,
-            retries=context.retries,
-            queue=context.delivery_info.queue or None,
-        )
-        self._results().backend.store(result, reply_to=context.reply_to, done=done)
-        if refusals:
-            raise refusals[0]
 
     def prepare(
         self,
@@ -375,16 +308,6 @@ class Sender:
             return expires.replace(tzinfo=self._zone) if expires.tzinfo is None else expires
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else float(expires)
         return datetime.fromtimestamp(self._clock.time() + seconds, UTC)
-
-
-def _report_loss(message: TaskMessage) -> Callable[[Exception | None], None]:
-    def done(error: Exception | None) -> None:
-        if error is not None:
-            logger.warning(
-                "the end of task %s was not kept: %s", message.id, error, extra=event("state-lost", task_id=message.id)
-            )
-
-    return done
 
 
 def _way(call: CallOptions) -> SendOptions:

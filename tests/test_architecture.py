@@ -84,7 +84,8 @@ TABLE = (
     Row("registry", "errors task"),
     Row("batch", "errors ticket"),
     Row("effective", f"{VALUES} config.model task"),
-    Row("sender", f"{VALUES} clock log config.model context hooks publisher ticket batch effective result task"),
+    Row("reports", f"{VALUES} log context results.base"),
+    Row("sender", f"{VALUES} clock log config.model context hooks publisher ticket batch effective reports result task"),
     Row("imports", "errors", types="app"),
     # Calendars are for those who have periodic tasks: the app loads its list of them at first use.
     Row("periodic", VALUES, types="task"),
@@ -93,7 +94,7 @@ TABLE = (
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
-        "errors clock component core.retry core.signature hooks imports lifecycle registry result task batch",
+        "errors clock component core.retry core.signature hooks imports lifecycle registry reports result task batch",
         types=f"assembly context config.* core.* periodic publisher session results.base testing.worker {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} config.* drivers results results.*"),
@@ -347,7 +348,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         ("devbroker.server", "from amqtask.errors import BrokerError"),
         ("session", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from amqtask.app import App"),
         ("worker.supervisor", "from amqtask.app import App"),
-        ("beat.ticker", "from amqtask.worker.node import Node"),
+        ("beat.ticker", "from amqtask.worker.node import Node"), 
         ("app", "from amqtask.config.load import load_config"),
         ("nobody", ""),
     ],

@@ -11,7 +11,8 @@ from amqtask.executors import load_executor
 from amqtask.publisher import HOPELESS
 from amqtask.worker.board import Board
 from amqtask.worker.life import Life, Member, call, worker_info
-from amqtask.worker.node import Listener, Node
+from amqtask.worker.node import Node
+from amqtask.worker.options import Listener
 from amqtask.worker.plan import Order
 from amqtask.worker.prepare import make_plan, node_options
 

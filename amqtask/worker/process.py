@@ -85,6 +85,6 @@ class Process:
         self.board.close()
 
 
-def run_note(index: int, crashes: Mapping[str, int], orders: Sequence[Note] = ()) -> Note:
+def run_note(index: int, crashes: Mapping[str, int], orders: Sequence[Note] = (), era: str = "") -> Note:
     """What a process is told when it is to run a node; `orders` are those of remote control that hold."""
-    return {"index": index, "crashes": dict(crashes), "orders": list(orders)}
+    return {"index": index, "crashes": dict(crashes), "orders": list(orders), "era": era}

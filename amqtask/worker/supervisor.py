@@ -150,7 +150,9 @@ class Supervisor:
 
     def _start(self, index: int, replaces: Process | None = None) -> None:
         assert self._nursery is not None, "the app is loaded"
-        process = self._nursery.start(index, run_note(index, self._crashes.counts, self._steward.orders()))
+        process = self._nursery.start(
+            index, run_note(index, self._crashes.counts, self._steward.orders(), self._crashes.era)
+        )
         process.started = time.monotonic()
         process.replaces = replaces
         self._processes[index] = process
