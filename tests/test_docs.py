@@ -27,6 +27,7 @@ def runs(block: Block) -> bool:
     return block.file is not None or block.language in ("python", "console")
 
 
+RUNNING_DEADLINE = 400
 RUNNING = [page for page in PAGES if any(runs(block) for block in blocks(page))]
 
 
@@ -70,6 +71,7 @@ def test_yaml_that_configures_is_without_mistakes(page: Path, tmp_path: Path, mo
     assert wrong == []
 
 
+@pytest.mark.timeout(RUNNING_DEADLINE)
 @pytest.mark.parametrize("page", RUNNING, ids=name)
 def test_what_the_page_says_can_be_done(page: Path, vhost: str, tmp_path: Path) -> None:
     with PageRunner(tmp_path, {"AMQTASK_BROKER_URL": vhost}) as runner:

@@ -7,11 +7,16 @@ import sys
 from pathlib import Path
 
 import pika
+import pytest
 
 from examples.brokers import VARIABLE
 from tests.support.broker import Broker
 
 ROOT = Path(__file__).parent.parent.parent
+DEADLINE = 300
+"""Seconds for the demo, which takes ten on an idle machine; less than pytest's, so that its output is seen."""
+
+pytestmark = pytest.mark.timeout(2 * DEADLINE)
 
 
 def demo(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +26,7 @@ def demo(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {VARIABLE: url},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=DEADLINE,
         check=False,
     )
 
