@@ -1,6 +1,8 @@
 """Every driver against every broker that it can talk to. A further pair is one more line in PAIRS."""
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,12 +13,15 @@ from amqtask.core.address import Address, parse_url
 from amqtask.core.declare import DeclareQueue
 from amqtask.core.message import Envelope
 from amqtask.drivers.base import Channel, Connection, Driver
-from tests.support.broker import Broker
 from tests.support.names import unique
 from tests.support.recorder import Recorder, poll_until
 
 DRIVERS = {"pika": "amqtask.drivers.pika:PikaDriver", "amqp": "amqtask.drivers.amqp:AmqpDriver"}
-PAIRS = [("pika", "rabbitmq"), ("amqp", "rabbitmq")]
+PAIRS = [("pika", "rabbitmq"), ("amqp", "rabbitmq"), ("pika", "devbroker"), ("amqp", "devbroker")]
+ON_RABBITMQ = pytest.mark.parametrize(
+    "rig", [pair for pair in PAIRS if pair[1] == "rabbitmq"], indirect=True, ids=lambda pair: "-".join(pair)
+)
+"""For tests that break the broker."""
 
 
 @dataclass
@@ -63,11 +68,22 @@ def load(name: str) -> Driver:
     return driver
 
 
-@pytest.fixture(params=PAIRS, ids=["-".join(pair) for pair in PAIRS])
-def rig(request: pytest.FixtureRequest, broker: Broker, module_vhost: str) -> Iterator[Rig]:
+@pytest.fixture(scope="session")
+def devbroker_url() -> Iterator[str]:
+    """A devbroker in a process of its own."""
+    command = [sys.executable, "-u", "-m", "amqtask.devbroker", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().rpartition(" ")[2].strip()
+        process.kill()
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: "-".join(pair))
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A driver on a broker."""
-    driver, _ = request.param
-    made = Rig(load(driver), parse_url(module_vhost))
+    driver, broker = request.param
+    url = request.getfixturevalue("module_vhost" if broker == "rabbitmq" else "devbroker_url")
+    made = Rig(load(driver), parse_url(url))
     yield made
     for connection in made.opened:
         connection.close()

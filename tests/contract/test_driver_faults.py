@@ -9,10 +9,12 @@ from amqtask.core.declare import BindQueue, DeclareQueue
 from amqtask.core.message import Envelope
 from amqtask.drivers.base import Channel, Connection
 from amqtask.errors import ConnectionLost, PermissionDenied, VhostUnavailable
-from tests.contract.conftest import Rig
+from tests.contract.conftest import ON_RABBITMQ, Rig
 from tests.support.names import unique
 from tests.support.rabbitmq import RabbitNode
 from tests.support.recorder import poll_for, poll_until
+
+pytestmark = ON_RABBITMQ
 
 Use = Callable[[Connection, Channel], object]
 
