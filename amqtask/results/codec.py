@@ -79,13 +79,7 @@ class ResultCodec:
         except Unserializable as error:
             if result.status != SUCCESS:
                 raise
-            logger.error(
-                "the result of task %s cannot be stored: %s",
-                result.task_id,
-                error,
-                extra=event("result-unserializable", task_id=result.task_id),
-            )
-            result = replace(result, status=FAILURE, result=exception_to_dict(error))
+            result = failure_instead(result, error)
             encoded = self._serializers.encode(form(result), self._serializer, ("the report",))
         if self._compression is None or len(encoded.body) <= self._compress_over:
             return result, Payload(encoded.body, encoded.content_type, encoded.content_encoding)
@@ -127,6 +121,17 @@ class ResultCodec:
             raise MalformedMessage("a stored result begins with a line that is not understood")
         how = [None if word == "-" else word for word in words[1:]]
         return self.decode(Payload(body, *how))
+
+
+def failure_instead(result: TaskResult, error: Exception) -> TaskResult:
+    """What is reported of a success whose value cannot be kept: running the task again would not help, nor waiting."""
+    logger.error(
+        "the result of task %s cannot be kept: %s",
+        result.task_id,
+        error,
+        extra=event("result-refused", task_id=result.task_id),
+    )
+    return replace(result, status=FAILURE, result=exception_to_dict(error))
 
 
 def _with_precedence(result: TaskResult) -> dict[str, object]:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pymemcache.client.hash import HashClient
-from pymemcache.exceptions import MemcacheError
+from pymemcache.exceptions import MemcacheError, MemcacheServerError
 
-from amqtask.errors import BackendFailed, MessageError
+from amqtask.errors import BackendFailed, MessageError, MessageTooLarge
 from amqtask.results.codec import Record, ResultCodec
 from amqtask.results.poller import Poller
 from amqtask.results.setup import BackendSetup
@@ -91,6 +91,12 @@ class MemcachedStore:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except MemcacheServerError as error:
+        if "too large" in str(error):
+            raise MessageTooLarge(
+                "memcached takes no value of this size; it can be started with a greater -I"
+            ) from error
+        raise BackendFailed(f"memcached: {error}") from error
     except (MemcacheError, OSError) as error:
         raise BackendFailed(f"memcached: {error or type(error).__name__}") from error
 

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from amqtask.clock import Clock
 from amqtask.core.declare import DeclareQueue, DeleteQueue
 from amqtask.core.message import PERSISTENT, TRANSIENT, Delivery, Envelope, Verdict
-from amqtask.core.state import ResultRef, TaskResult
+from amqtask.core.state import SUCCESS, ResultRef, TaskResult
 from amqtask.drivers.base import Channel, Connection, QuietSink
-from amqtask.errors import BackendFailed, BrokerError, MessageError, ResultUnavailable
+from amqtask.errors import BackendFailed, BrokerError, ChannelClosed, MessageError, ResultUnavailable
 from amqtask.log import event, get_logger
 from amqtask.publisher import HOPELESS, Publisher
 from amqtask.results.base import Done, Unsubscribe, Watcher
-from amqtask.results.codec import Payload, ResultCodec
+from amqtask.results.codec import Payload, ResultCodec, failure_instead
 from amqtask.results.mailbox import Mailbox
 from amqtask.results.setup import BackendSetup
 from amqtask.results.watchers import Watchers, call
@@ -96,7 +96,11 @@ class RpcBackend:
         )
 
         def settled(ticket: Ticket) -> None:
-            done(ticket.error)
+            if isinstance(ticket.error, ChannelClosed) and result.status == SUCCESS:
+                # The broker takes no message like this one: it is larger than max_message_size, for one.
+                self.store(failure_instead(result, ticket.error), reply_to=reply_to, done=done)
+            else:
+                done(ticket.error)
 
         # Not mandatory: a client that has gone for good must not fail its tasks. States on the way are news for
         # those who look on, and not worth a confirm.

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from amqtask.core import extended_json
-from amqtask.core.state import ResultRef, TaskResult, ref_from_json, ref_to_json
+from amqtask.core.state import SUCCESS, ResultRef, TaskResult, ref_from_json, ref_to_json
 from amqtask.errors import BackendFailed, MessageError
 from amqtask.results.base import Done, Unsubscribe, Watcher
-from amqtask.results.codec import Record
+from amqtask.results.codec import Record, failure_instead
 from amqtask.results.retrying import Retrying
 from amqtask.results.setup import BackendSetup
 from amqtask.results.watchers import Watchers, call
@@ -98,7 +98,15 @@ class StoredResults:
         except Exception as error:  # noqa: BLE001 - a serializer may raise anything, and the caller hears of it
             done(error)
             return
-        self._writer.add(record, done)
+
+        def written(error: Exception | None) -> None:
+            if error is None or isinstance(error, BackendFailed) or record.result.status != SUCCESS:
+                done(error)
+                return
+            failed = failure_instead(record.result, error)
+            self._writer.add(self._setup.codec.record(failed), done)
+
+        self._writer.add(record, written)
 
     def latest(self, task_id: str) -> TaskResult | None:
         value = self._reading.call(lambda: self._store.read([task_id])).get(task_id)

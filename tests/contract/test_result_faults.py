@@ -13,7 +13,7 @@ from amqtask.core.address import parse_url
 from amqtask.core.declare import DeleteQueue
 from amqtask.drivers.base import QuietSink
 from amqtask.drivers.pika import PikaDriver
-from amqtask.errors import BackendFailed, ResultUnavailable
+from amqtask.errors import BackendFailed, MessageTooLarge, PreconditionFailed, ResultUnavailable
 from amqtask.result import AsyncResult, GroupResult, ResultAccess
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
@@ -172,6 +172,32 @@ def test_reports_wait_for_a_store_that_is_down_and_so_do_watchers(
     assert settled.acquire(timeout=60)
     assert outcome == [None]
     assert heard.until(lambda update: update == task) == task
+
+
+def test_a_value_that_a_store_takes_from_nobody_is_reported_as_a_failure(cleanup: ExitStack, tmp_path: Path) -> None:
+    backends = cleanup.enter_context(rig("memcached", cleanup.enter_context(memcached_server()), tmp_path))
+    large = report(result="x" * 5_000_000)
+
+    assert backends.put(large) is None
+
+    with pytest.raises(MessageTooLarge):
+        AsyncResult(large.task_id, ResultAccess(backend=backends.client)).get(timeout=30)
+
+
+def test_a_reply_that_the_broker_takes_from_nobody_is_reported_as_a_failure(
+    node: RabbitNode, cleanup: ExitStack, tmp_path: Path
+) -> None:
+    node.ctl("eval", "application:set_env(rabbit, max_message_size, 1000000).")
+    cleanup.callback(node.ctl, "eval", "application:set_env(rabbit, max_message_size, 134217728).")
+    backends = cleanup.enter_context(rig("rpc", node.fresh_vhost(), tmp_path))
+    large, small = report(result="x" * 2_000_000), report(result="x")
+
+    assert backends.put_all([large, small]) == [None, None]
+
+    access = ResultAccess(backend=backends.client)
+    assert AsyncResult(small.task_id, access).get(timeout=30) == "x"
+    with pytest.raises(PreconditionFailed, match="size"):
+        AsyncResult(large.task_id, access).get(timeout=30)
 
 
 @pytest.mark.parametrize("kind", ["redis", "memcached"])
