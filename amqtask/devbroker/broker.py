@@ -97,6 +97,7 @@ class Broker:
     def advance(self, now: float) -> None:
         """Let time pass until `now`, doing on the way what is due, each thing at its time. Time does not go back."""
         timers = self.context.timers
+        self.context.horizon = now
         while (due := timers.next_at()) is not None and due <= now:
             timer = timers.pop()
             self.context.now = max(self.context.now, timer.when)

@@ -8,13 +8,15 @@ from amqtask.devbroker.timers import Timers
 class Context:
     """The time, the memory in use, what is to happen later, and where things are written down.
 
-    `now` is in seconds since the epoch and moves only by `Broker.advance`; `memory` is in bytes.
+    `now` is in seconds since the epoch and moves only by `Broker.advance`, which is on its way to `horizon`;
+    `memory` is in bytes.
     """
 
-    __slots__ = ("journal", "memory", "now", "profile", "timers")
+    __slots__ = ("horizon", "journal", "memory", "now", "profile", "timers")
 
     def __init__(self, now: float, profile: Profile, journal: Journal) -> None:
         self.now = now
+        self.horizon = now
         self.profile = profile
         self.journal = journal
         self.timers = Timers()

@@ -16,6 +16,7 @@ import asyncio
 import html
 import ipaddress
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any, Protocol
@@ -73,6 +74,10 @@ async def _converse(served: Served, reader: asyncio.StreamReader, writer: asynci
     """One request, one answer, and the end of the connection."""
     try:
         status, kind, body = await asyncio.wait_for(_request(served, reader), READ_TIMEOUT)
+    except ConnectionError:
+        # The browser has gone.
+        writer.close()
+        return
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         status, kind, body = 400, "text/plain", f"{error}\n"
     encoded = body.encode()
@@ -195,7 +200,10 @@ def _close(served: Served, given: dict[str, Any]) -> None:
 
 
 def _turn_clock(served: Served, given: dict[str, Any]) -> None:
-    served.turn_clock(float(given["advance"]))
+    seconds = float(given["advance"])
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError("time goes forward, by a finite number of seconds")
+    served.turn_clock(seconds)
 
 
 _ACTIONS: dict[str, Callable[[Served, dict[str, Any]], None]] = {

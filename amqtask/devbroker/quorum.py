@@ -3,6 +3,7 @@
 There is one member here: no Raft, no replicas.
 """
 
+import math
 from collections import deque
 
 from amqtask.devbroker import properties, tables
@@ -150,9 +151,18 @@ class QuorumQueue(Queue):
             self._leave(death.entry)
         else:
             if not self._unburied:
-                self.context.timers.at(self.context.now + WORKER_RETRY, self._retry_dead_letters)
+                self.context.timers.at(self._retry_at(), self._retry_dead_letters)
             self._unburied.append(death)
         self._send_dead_letters()
+
+    def _retry_at(self) -> float:
+        """The next retry. Those before anything else can happen are skipped: eight years have a million of them."""
+        context = self.context
+        soonest = context.horizon
+        due = context.timers.next_at()
+        if due is not None:
+            soonest = min(soonest, due)
+        return context.now + WORKER_RETRY * max(1, math.floor((soonest - context.now) / WORKER_RETRY))
 
     def _retry_dead_letters(self) -> None:
         if not self.is_deleted:

@@ -104,7 +104,7 @@ class Server:
 
     def call(self, action: Callable[[Broker], T]) -> T:
         """Run `action` on the broker in the server's thread and give back what it returns, or raise what it raises."""
-        if self._loop is None:
+        if self._loop is None or self._thread is None:
             raise RuntimeError("the server is not running")
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._loop.call_soon_threadsafe(self._act, action, done)

@@ -17,6 +17,8 @@ from amqtask.devbroker.tables import text, wire
 
 FILE = "broker.sqlite3"
 VERSION = 1
+LOCK_TIMEOUT = 1.0
+"""Seconds to wait for another process to let go of the file."""
 
 # Names are BLOBs: AMQP's are bytes, and need not be UTF-8.
 _SCHEMA = """
@@ -55,18 +57,20 @@ class Store:
 
     @classmethod
     def open(cls, folder: pathlib.Path) -> "Store":
-        """The store in `folder`, made if need be. Raises ValueError for one of another version."""
+        """The store in `folder`, made if need be.
+
+        Raises ValueError for one of another version, OSError if another broker uses it or the disk does not take it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
-        # A second broker on the same file would give messages out twice.
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            raise ValueError(f"{folder / FILE} is of version {version}; this broker writes version {VERSION}")
+        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT)
+        try:
+            _prepare(connection, folder / FILE)
+        except sqlite3.Error as error:
+            connection.close()
+            raise OSError(f"cannot use {folder / FILE}: {error}") from error
+        except ValueError:
+            connection.close()
+            raise
         return cls(connection)
 
     def close(self) -> None:
@@ -207,6 +211,18 @@ class Store:
         for host in broker.vhosts.values():
             for found in list(host.queues.values()):
                 found.resume()
+
+
+def _prepare(connection: sqlite3.Connection, path: pathlib.Path) -> None:
+    # A second broker on the same file would give messages out twice.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version != VERSION:
+        raise ValueError(f"{path} is of version {version}; this broker writes version {VERSION}")
 
 
 def _binding_row(vhost: str, binding: Binding) -> Row:

@@ -246,6 +246,7 @@ def test_faults_over_http() -> None:
         (400, "/faults", {"drop_confirms": "1"}, {}),
         (400, "/faults", [], {}),
         (400, "/close", {"connection": 99}, {}),
+        (400, "/clock", {"advance": -1}, {}),
         (403, "/block", {}, {"Content_Type": "text/plain"}),
         (403, "/state", None, {"Host": "evil.example"}),
     ],

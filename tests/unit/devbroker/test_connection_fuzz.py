@@ -87,7 +87,7 @@ def test_the_traffic_itself_is_right() -> None:
     assert names[-1] == "Connection.CloseOk"
 
 
-@settings(max_examples=300)
+@settings(max_examples=60)
 @given(st.integers(0, len(WHOLE)), st.lists(st.integers(1, 400), max_size=10))
 def test_traffic_cut_anywhere_and_in_any_pieces(end: int, sizes: list[int]) -> None:
     wire, position = Wire(), 0
@@ -99,7 +99,7 @@ def test_traffic_cut_anywhere_and_in_any_pieces(end: int, sizes: list[int]) -> N
     check(wire)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_traffic_with_bytes_changed(data: st.DataObject) -> None:
     mutable = bytearray(WHOLE)
@@ -111,7 +111,7 @@ def test_traffic_with_bytes_changed(data: st.DataObject) -> None:
     check(wire)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_frames_with_bytes_changed_within_their_payload(data: st.DataObject) -> None:
     """The frames stay whole, so that what is wrong reaches the methods behind them."""
@@ -128,7 +128,7 @@ def test_frames_with_bytes_changed_within_their_payload(data: st.DataObject) -> 
     check(wire)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(3, len(PIECES) - 1), st.integers(0, 3)), max_size=40))
 def test_frames_in_any_order_on_any_channel(drawn: list[tuple[int, int]]) -> None:
     wire = Wire().open()
@@ -143,7 +143,7 @@ def test_frames_in_any_order_on_any_channel(drawn: list[tuple[int, int]]) -> Non
     check(wire)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_after_the_handshake(noise: bytes) -> None:
     wire = Wire().open()
@@ -184,7 +184,7 @@ odd_values: st.SearchStrategy[Value] = st.one_of(
 odd_arguments = st.dictionaries(st.sampled_from(NAMES_OF_ARGUMENTS), odd_values, max_size=5)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(odd_arguments, odd_arguments, odd_arguments, st.sampled_from(["3.10", "4.0", "4.3"]), st.booleans())
 def test_any_arguments_anywhere(one: Table, two: Table, three: Table, emulate: str, durable: bool) -> None:
     wire = Wire(broker(emulate)).open()

@@ -220,6 +220,26 @@ def test_32_dead_letters_that_nobody_takes_stop_all_others_until_they_are_retrie
     assert it.broker.context.memory == 0
 
 
+def test_eight_years_with_a_dead_letter_that_nobody_takes_are_no_million_retries() -> None:
+    it = client()
+    it.exchange("dlx")
+    it.declare(
+        "q",
+        x_queue_type="quorum",
+        x_overflow="reject-publish",
+        x_dead_letter_strategy="at-least-once",
+        x_dead_letter_exchange="dlx",
+        x_message_ttl=1000,
+    )
+    it.publish("q", "a")
+    it.broker.advance(START + 8 * 365 * 86_400)
+    it.declare("end")
+    it.bind("end", "dlx", "q")
+    it.broker.advance(it.broker.now + 180)
+
+    assert it.drain("end") == ["a"]
+
+
 @pytest.mark.parametrize(
     ("kind", "cause", "gaps"),
     [

@@ -187,6 +187,13 @@ def test_a_store_of_another_version_is_refused(tmp_path: pathlib.Path) -> None:
         Store.open(tmp_path)
 
 
+def test_two_brokers_cannot_use_one_folder(tmp_path: pathlib.Path) -> None:
+    life = Life(tmp_path)
+    with pytest.raises(OSError, match="cannot use"):
+        Store.open(tmp_path)
+    life.die()
+
+
 def test_when_the_disk_refuses_nothing_is_confirmed_and_nothing_forgotten(tmp_path: pathlib.Path) -> None:
     life = Life(tmp_path)
     it = life.client
