@@ -120,7 +120,7 @@ class BackgroundWorker:
         self._executor.stop()
         self._close()
         if unfinished and error is None:
-            raise WorkerLost(f"{unfinished} tasks did not end within {self._timeout:g} s")
+            raise WorkerLost(f"tasks that did not end within {self._timeout:g} s: {unfinished}")
 
     def _close(self) -> None:
         self._thread.join(self._timeout)
