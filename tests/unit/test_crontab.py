@@ -386,7 +386,7 @@ def field_of(low: int, high: int) -> st.SearchStrategy[tuple[str, set[int]]]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     zone=st.sampled_from(ZONES).map(ZoneInfo),
     year=st.integers(1973, 2037),
