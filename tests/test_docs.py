@@ -98,3 +98,10 @@ def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
     assert "dear" in wrong[1]
     assert "Expected:\n    5\nGot:\n    3" in wrong[2]
     assert "exit code 2" in wrong[4]
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+    assert {page for page in pages if f"({page})" not in index} == set()
