@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "beat": ("amqtask.cli.beat:beat", "Send periodic tasks; list and edit them."),
     "call": ("amqtask.cli.call:call", "Publish one task message."),
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
+    "multi": ("amqtask.cli.multi:multi", "Run several nodes on this machine, in the background."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
     "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),

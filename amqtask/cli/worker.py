@@ -1,10 +1,12 @@
 """`amqtask worker`: run a node."""
 
+import contextlib
 import os
 import sys
 
 import click
 
+from amqtask.cli.companion import Companion, beat_command
 from amqtask.cli.target import Target, target_options
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.supervisor import Supervisor
@@ -74,6 +76,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
 @click.option("--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after so many tasks.")
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Hard limit of tasks, in seconds.")
 @click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), help="Soft limit, in seconds.")
+@click.option("-B", "--beat", is_flag=True, help="Run a beat beside it, in a process of its own.")
 @click.pass_obj
 def worker(
     target: Target,
@@ -92,6 +95,7 @@ def worker(
     max_tasks_per_child: int | None,
     time_limit: float | None,
     soft_time_limit: float | None,
+    beat: bool,
 ) -> None:
     """Consume queues and run tasks, until it is stopped."""
     if target.app is None:
@@ -117,4 +121,7 @@ def worker(
         soft_time_limit=soft_time_limit,
         working_folder=os.getcwd(),
     )
-    sys.exit(Supervisor(order, Terminal()).run())
+    options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]
+    with Companion(beat_command(target, *options)) if beat else contextlib.nullcontext():
+        code = Supervisor(order, Terminal()).run()
+    sys.exit(code)
