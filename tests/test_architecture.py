@@ -85,7 +85,9 @@ TABLE = (
     Row("batch", "errors ticket"),
     Row("effective", f"{VALUES} config.model task"),
     Row("reports", f"{VALUES} log context results.base"),
-    Row("sender", f"{VALUES} clock log config.model context hooks publisher ticket batch effective reports result task"),
+    Row(
+        "sender", f"{VALUES} clock log config.model context hooks publisher ticket batch effective reports result task"
+    ),
     Row("imports", "errors", types="app"),
     # Calendars are for those who have periodic tasks: the app loads its list of them at first use.
     Row("periodic", VALUES, types="task"),
@@ -348,7 +350,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         ("devbroker.server", "from amqtask.errors import BrokerError"),
         ("session", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from amqtask.app import App"),
         ("worker.supervisor", "from amqtask.app import App"),
-        ("beat.ticker", "from amqtask.worker.node import Node"), 
+        ("beat.ticker", "from amqtask.worker.node import Node"),
         ("app", "from amqtask.config.load import load_config"),
         ("nobody", ""),
     ],
