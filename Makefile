@@ -1,11 +1,15 @@
 # make demo    run the example on a real RabbitMQ, and see what happened
 # make test    run all tests
+# make bench   measure amqtask beside its peers; bench-quick in under three minutes
 # make check   formatting, lint, types, and who may import whom
 
 VENV ?= .venv
 RUN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+# Most tests wait for a broker or for processes; each of these has a private broker.
+TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-quick clean
@@ -17,7 +21,7 @@ demo: $(VENV)/.installed
 	@$(RUN)/python -m examples.codestats.demo
 
 test: $(VENV)/.installed-dev
-	@$(RUN)/python -m pytest
+	@$(RUN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	@$(RUN)/ruff format --check --quiet . || { $(RUN)/ruff format --check .; exit 1; }
@@ -25,10 +29,10 @@ check: $(VENV)/.installed-dev
 	@$(RUN)/mypy --no-error-summary amqtask examples tests/typing
 	@$(RUN)/python -m pytest -q tests/test_architecture.py tests/test_public_api.py
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	@$(RUN)/python -m benchmarks
 
-bench-quick: $(VENV)/.installed-dev
+bench-quick: $(VENV)/.installed-bench
 	@$(RUN)/python -m benchmarks --quick
 
 clean:
@@ -44,6 +48,11 @@ $(VENV)/.installed: pyproject.toml | $(RUN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(RUN)/python
 	@echo "installing amqtask and what its tests need into $(VENV)"
 	@$(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml | $(RUN)/python
+	@echo "installing amqtask and its peers into $(VENV)"
+	@$(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(VENV)/.installed
 
 $(RUN)/python:
