@@ -90,9 +90,8 @@ class Channel:
             queues, ok = self._with_faults(queues)
         if not queues and mandatory and ok:
             self.sink.returned(312, "NO_ROUTE", message)
-        for queue in queues:
-            if not queue.publish(message):
-                ok = False
+        if queues and not self.vhost.publish(message, queues):
+            ok = False
         if self.confirms is not None:
             sequence = self.confirms.next()
             if self._faults.is_active and self._hold_confirm(sequence, ok=ok):

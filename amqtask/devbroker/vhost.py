@@ -282,19 +282,35 @@ class VirtualHost:
             return [("exchange", exchange.alternate)]
         return matched
 
+    def publish(self, message: Message, queues: tuple[Queue, ...]) -> bool:
+        """Put `message` into each of `queues`; False if one refuses it. Dead letters that this causes follow later."""
+        if len(queues) == 1:
+            return queues[0].publish(message)
+        is_outermost, self._is_burying = not self._is_burying, True
+        try:
+            taken = [queue.publish(message) for queue in queues]
+        finally:
+            self._is_burying = not is_outermost
+        if is_outermost and self._dead:
+            self._bury_all()
+        return all(taken)
+
     def dead_letter(self, queue: Queue, death: Death) -> None:
         """Send a dead letter on its way.
 
-        One after the other: a chain of queues that overflow into each other must not be a recursion.
+        One after the other, and after what caused them: a chain of queues that overflow into each other must not be a
+        recursion, and a copy of a message gets to its queue before the dead letter of another copy.
         """
         self._dead.append((queue, death))
-        if self._is_burying:
-            return
+        if not self._is_burying:
+            self._bury_all()
+
+    def _bury_all(self) -> None:
         self._is_burying = True
         try:
             while self._dead:
-                dying, its_death = self._dead.popleft()
-                dying.buried(its_death, delivered=self._bury(dying, its_death))
+                queue, death = self._dead.popleft()
+                queue.buried(death, delivered=self._bury(queue, death))
         finally:
             self._is_burying = False
 
@@ -304,11 +320,10 @@ class VirtualHost:
             return False
         message = deadletter.dead_letter(queue, death, self.context.profile)
         headers = message.headers
-        targets = [
+        targets = tuple(
             target for target in self.route(message) if not deadletter.is_cycle(target.name, headers, death.reason)
-        ]
-        taken = [target.publish(message) for target in targets]
-        return bool(taken) and all(taken)
+        )
+        return bool(targets) and self.publish(message, targets)
 
 
 def generated_name() -> str:

@@ -163,6 +163,9 @@ class Script(RuleBasedStateMachine):
         # For the same reason only one queue lets everything expire at once.
         if queue != QUEUES[0] and arguments.get("x-message-ttl") == 1:
             arguments = arguments | {"x-message-ttl": 3_600_000}
+        # From 3.13 quorum queues count what surrounds a body too, in a size that only RabbitMQ knows.
+        if self.twins.emulates != "3.10" and arguments.get("x-queue-type") == "quorum":
+            arguments = {name: value for name, value in arguments.items() if name != "x-max-length-bytes"}
 
         def step(channel: Any) -> Any:
             method = channel.queue_declare(queue, durable=durable, auto_delete=auto_delete, arguments=arguments).method
@@ -223,7 +226,7 @@ def twins(module_vhost: str) -> Iterator[Twins]:
     if emulate not in PROFILES:
         pytest.skip(f"the devbroker does not emulate RabbitMQ {real.server_version}")
     with Server(emulate=emulate) as server:
-        pair = Twins(real, Side(server.url), QUEUES)
+        pair = Twins(real, Side(server.url), QUEUES, emulate)
         yield pair
         pair.close()
 

@@ -123,6 +123,7 @@ class Twins:
     real: Side
     dev: Side
     queues: list[str]
+    emulates: str
     steps: int = 0
     compares_consumers: bool = True
     log: list[str] = field(default_factory=list)

@@ -169,6 +169,15 @@ def test_a_long_chain_of_queues_that_overflow_into_each_other_is_no_recursion() 
     assert it.channel.vhost.queue("q250").message_count == 1
 
 
+def test_a_copy_of_a_message_comes_before_the_dead_letter_of_another_copy() -> None:
+    it = client()
+    it.declare("small", x_max_length=0, x_dead_letter_exchange="", x_dead_letter_routing_key="big")
+    it.declare("big")
+    it.publish("small", "a", headers={"CC": ["big"]})
+
+    assert ["x-death" in message.headers for message in it.broker.messages("big")] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("deaths", "reason", "expected"),
     [
