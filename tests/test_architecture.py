@@ -110,6 +110,8 @@ TABLE = (
     Row("beat.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* results.base beat.*"),
     # A server beside all of it: nothing of it is ours to use, and it uses nothing of ours.
     Row("devbroker.*", "devbroker.*"),
+    # What operators do to a broker's queues, without any program's help.
+    Row("deadletters delayed", f"{VALUES} clock drivers.base"),
     # Edges
     Row("testing.*", f"{PLUMBING} {SERVICES} config.* worker.* testing.* drivers executors devbroker.*"),
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),

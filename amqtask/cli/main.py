@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("amqtask.cli.call:call", "Publish one task message."),
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
     "multi": ("amqtask.cli.multi:multi", "Run several nodes on this machine, in the background."),
+    "delayed": ("amqtask.cli.delayed:delayed", "Show what waits for its time."),
+    "dlq": ("amqtask.cli.dlq:dlq", "Look at dead letters, send them again, throw them away."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
     "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),

@@ -3,6 +3,7 @@
 what is written on a message whose end is not success, so that people find out why and can send it again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,6 +26,8 @@ OURS = frozenset({REASON, DETAIL, ERROR, TRACEBACK, QUEUE, EXCHANGE, ROUTING_KEY
 # The headers of a message must fit one frame (131,072 octets by RabbitMQ's default); the end of a traceback tells most.
 MAX_TRACEBACK = 16_000
 MAX_DETAIL = 2_000
+
+_ANEW: Mapping[str, HeaderValue] = {"retries": 0, "eta": None, "expires": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +103,12 @@ def read_dead_letter(envelope: Envelope) -> DeadLetter:
 
 
 def revived_envelope(envelope: Envelope) -> Envelope:
-    """The message without the marks of its death, to be sent again."""
+    """The message without the marks of its death, to be sent again: due now, with all its retries."""
     # The crashes, too: whoever sends it again has mended something.
     gone = OURS | header.BROKER_HEADERS | {header.CRASHES, header.CRASHED_ON}
-    return replace(
-        envelope, headers={name: value for name, value in envelope.headers.items() if name not in gone}, user_id=None
-    )
+    headers = {name: value for name, value in envelope.headers.items() if name not in gone}
+    headers |= {name: value for name, value in _ANEW.items() if name in headers}
+    return replace(envelope, headers=headers, expiration=None, user_id=None)
 
 
 def _text(value: HeaderValue) -> str:

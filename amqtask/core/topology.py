@@ -146,6 +146,12 @@ class Topology:
         dead = self.dead_letter_queues()
         return tuple(name for name, queue in self.queues.items() if name not in dead and queue.type != "stream")
 
+    def reached_from(self, exchange: str) -> tuple[str, ...]:
+        """The queues that something published to an exchange of ours may reach, in the order of their names."""
+        queues: set[str] = set()
+        self._follow(exchange, set(), queues)
+        return tuple(sorted(queues))
+
     def needed_by(self, queues: Collection[str]) -> "Topology":
         """The part that some queues need: what leads to them, and where their dead letters go."""
         wanted_queues, wanted_exchanges = set(queues), set[str]()

@@ -111,8 +111,10 @@ def _queue_notes(queue: Queue) -> Iterator[str]:
         yield "exclusive"
     if queue.auto_delete:
         yield "auto_delete"
+    made = queue.path[-1:] == ("dead_letter",)
     for name, value in queue.arguments.items():
-        if not name.startswith("x-dead-letter-"):
+        # What nobody wrote is not shown: that the dead-letter queues that are made have no delivery limit.
+        if not name.startswith("x-dead-letter-") and not (made and name == "x-delivery-limit"):
             yield _pair(name.removeprefix("x-"), value)
     strategy = queue.arguments.get("x-dead-letter-strategy")
     if (target := _dead_letters(queue)) is not None:

@@ -1,5 +1,6 @@
 """Delays that the broker keeps: to every type of exchange, never early, and whatever becomes of the tree meanwhile."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -295,6 +296,51 @@ def test_twenty_thousand_delayed_tasks_do_not_change_a_workers_memory(scratch: M
         assert app.python("import tasks; print(tasks.ping.delay().get(timeout=30))") == "pong\n"
         assert resident(child) - before < 2_000, "kB"
     assert app.lines() == []
+
+
+def test_what_waits_is_shown_by_level_with_its_relays_and_what_is_stuck(scratch: MakeScratch, vhost: str) -> None:
+    app = scratch(TASKS)
+    done = app.run("delayed", "-A", "tasks:app")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "there is no delay tree: nothing was delayed on this virtual host yet\n",
+    ), done.stderr
+    app.python(
+        """
+        import tasks
+        for seconds in (40, 4000, 5000, 10**9):
+            tasks.mark.apply_async(("x",), countdown=seconds, ignore_result=True)
+        """
+    )
+    done = app.run("delayed", "-A", "tasks:app")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "4 messages wait for their time",
+        "aqt.delay.05         1  due within 0:01:03",
+        "aqt.delay.11         1  due within 1:08:15",
+        "aqt.delay.12         1  due within 2:16:31",
+        "aqt.delay.27         1  due within 3106 days, 21:24:15",
+        f"{Relay('tasks', 'lo.tasks.mark').queue}  to exchange tasks, key lo.tasks.mark",
+    ]
+    with Queues(vhost) as queues:
+        queues.put(Envelope(body=b""), "", LOST)
+        queues.do(DeleteQueue(name=level_name(3)), DeleteExchange(name="tasks"))
+    done = app.run("delayed", "-A", "tasks:app", "--json")
+    assert done.returncode == 1
+    state = json.loads(done.stdout)
+    assert (state["waiting"], state["lost"], state["levels"][3]["waiting"]) == (4, 1, None)
+    assert state["relays"][0]["missing"] == "exchange 'tasks'"
+    assert [problem.partition(" ")[0] for problem in state["stuck"]] == ["aqt.delay.03", "1", "exchange"]
+
+
+def test_the_tree_can_be_declared_for_those_who_may_not(scratch: MakeScratch, vhost: str) -> None:
+    app = scratch(TASKS)
+    done = app.run("delayed", "-A", "tasks:app", "--declare", "--json")
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout)
+    assert state["lost"] == state["waiting"] == 0
+    ways = {(relay["exchange"], relay["routing_key"]) for relay in state["relays"]}
+    assert ways == {("", "hi"), ("", "lo"), ("tasks", "lo.tasks.mark"), ("tasks", "lo.tasks.ping")}
 
 
 def resident(pid: int) -> int:

@@ -12,6 +12,9 @@ from amqtask.errors import NotFound
 from tests.support.eventually import eventually
 from tests.support.recorder import Recorder
 
+MOST = 2000
+"""Quorum queues give no consumer more at a time."""
+
 
 class Queues:
     """Looks into queues, takes messages out of them and puts some in; a context manager."""
@@ -47,13 +50,16 @@ class Queues:
 
     def take(self, queue: str, count: int, deadline: float = 60.0) -> list[Delivery]:
         """Take this many messages out for good."""
-        sink = Recorder()
-        channel = self._consume(queue, sink, count)
-        self._until(sink, count, deadline, queue)
-        taken = sink.deliveries[:count]
-        for delivery in taken:
-            channel.settle(delivery.tag, Verdict.ACK)
-        channel.close()
+        taken: list[Delivery] = []
+        while len(taken) < count:
+            wanted = min(count - len(taken), MOST)
+            sink = Recorder()
+            channel = self._consume(queue, sink, wanted)
+            self._until(sink, wanted, deadline, queue)
+            for delivery in sink.deliveries[:wanted]:
+                channel.settle(delivery.tag, Verdict.ACK)
+                taken.append(delivery)
+            channel.close()
         return taken
 
     def look(self, queue: str, count: int, deadline: float = 60.0) -> list[Delivery]:
@@ -76,7 +82,7 @@ class Queues:
 
     def _consume(self, queue: str, sink: Recorder, count: int) -> Channel:
         channel = self._connection.channel(sink, confirms=False)
-        channel.qos(min(count, 2000))
+        channel.qos(min(count, MOST))
         channel.consume(queue, no_ack=False, exclusive=False, arguments={})
         return channel
 

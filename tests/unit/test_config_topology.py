@@ -23,7 +23,7 @@ def test_a_durable_queue_is_a_quorum_queue_with_a_dead_letter_queue() -> None:
     assert topology.queues["hi"].type == "quorum"
     assert topology.queues["hi"].dead_letter == DeadLetter(exchange="", routing_key="hi.dlq")
     assert topology.queues["hi.dlq"].type == "quorum"
-    assert topology.queues["hi.dlq"].arguments == {}
+    assert topology.queues["hi.dlq"].arguments == {"x-delivery-limit": -1}, "looking at it throws nothing away"
     assert topology.work_queues() == ("hi",)
 
 
