@@ -23,8 +23,8 @@ def launch(order: Order) -> "tuple[subprocess.Popen[bytes], Pipe]":
     # The script's own folder must not be on the path, and this very package must be found wherever it is.
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    # glibc gives each thread an arena of its own, which never shrinks: 3 to 5 MB in a process of three threads, of which
-    # the interpreter lock lets one allocate at a time.
+    # glibc gives each thread an arena of its own, which never shrinks: 3 to 5 MB in a process of three threads. The
+    # interpreter lock lets one of them allocate at a time anyway.
     environment.setdefault("MALLOC_ARENA_MAX", "1")
     process = subprocess.Popen(
         [sys.executable, "-P", BOOTSTRAP, str(descriptor), order.patch],
