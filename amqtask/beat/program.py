@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from amqtask.app import App
+from amqtask.beat.agenda import Agenda
 from amqtask.beat.keeper import Keeper
 from amqtask.beat.leader import Leadership, leader_queue, with_heartbeat
 from amqtask.beat.outlet import Outlet
@@ -73,11 +74,14 @@ class Beat:
         self._foreign: dict[str, TaskOptions] = {}
         self._outlet = Outlet()
         self._keeper = Keeper(store_of(app), fenced=lambda: self._session.call_soon(self._service.fenced))
+        defined = defined_entries(app)
         self._service = Service(
-            defined=defined_entries(app),
-            zone=zone_named(config.timezone),
-            grace=timedelta(seconds=config.beat.grace),
-            max_step=timedelta(seconds=config.beat.max_step),
+            new_agenda=lambda: Agenda(
+                defined,
+                zone=zone_named(config.timezone),
+                grace=timedelta(seconds=config.beat.grace),
+                max_step=timedelta(seconds=config.beat.max_step),
+            ),
             clock=self._clock,
             outlet=self._outlet,
             keeper=self._keeper,

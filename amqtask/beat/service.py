@@ -12,18 +12,19 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from amqtask.beat.book import Book, Kept, merged, resume
+from amqtask.beat.agenda import Agenda
+from amqtask.beat.book import Book, Kept
 from amqtask.beat.keeper import Keeper
 from amqtask.beat.outlet import Outlet
-from amqtask.beat.ticker import Missed, Tick, Ticker
+from amqtask.beat.ticker import Missed, Tick
 from amqtask.clock import Clock
 from amqtask.core.backoff import Backoff
-from amqtask.core.entry import CatchUp, EntryState, ScheduleEntry
+from amqtask.core.entry import CatchUp
 from amqtask.drivers.base import Connection
-from amqtask.errors import AmqtaskError, BrokerError, ConnectionLost
+from amqtask.errors import BrokerError, ConnectionLost
 from amqtask.log import event, get_logger
 from amqtask.session import NEVER
 from amqtask.ticket import Ticket
@@ -35,8 +36,6 @@ LONGEST_SLEEP = 30.0
 AT_ONCE = 200
 """Ticks that are sent before the connection is read again: ten thousand due at once must not cost a heartbeat."""
 BLOCKED_PAUSE = 0.5
-FORGET_AFTER = timedelta(days=30)
-"""How long the state of an entry is kept that is defined nowhere: another version of the app may bring it back."""
 
 
 class Post(Protocol):
@@ -72,20 +71,14 @@ class Service:
     def __init__(
         self,
         *,
-        defined: Mapping[str, ScheduleEntry],
-        zone: tzinfo,
-        grace: timedelta,
-        max_step: timedelta,
+        new_agenda: Callable[[], Agenda],
         clock: Clock,
         outlet: Outlet,
         keeper: Keeper,
         post: Post,
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._defined = defined
-        self._zone = zone
-        self._grace = grace
-        self._max_step = max_step
+        self._new_agenda = new_agenda
         self._clock = clock
         self._outlet = outlet
         self._keeper = keeper
@@ -95,9 +88,7 @@ class Service:
         # A term ends with the connection; what was begun in an earlier one does not count any more.
         self._term = 0
         self._epoch = 0
-        self._ticker: Ticker | None = None
-        self._plans: dict[str, str] = {}
-        self._entries: dict[str, ScheduleEntry] = {}
+        self._agenda: Agenda | None = None
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._retries: list[tuple[float, int, _Lane]] = []
@@ -108,7 +99,7 @@ class Service:
     @property
     def leads(self) -> bool:
         """Whether this beat sends ticks."""
-        return self._ticker is not None
+        return self._agenda is not None
 
     @property
     def unfinished(self) -> bool:
@@ -126,9 +117,7 @@ class Service:
         self._outlet.open(connection)
         term = self._term
         logger.info("this beat has the lead", extra=event("beat-elected"))
-        self._keeper.take_over(
-            lambda epoch, book: self._call_soon(lambda: self._begin(term, epoch, book)), lambda: term == self._term
-        )
+        self._keeper.take_over(lambda epoch, book: self._prepare(term, epoch, book), lambda: term == self._term)
 
     def deposed(self) -> None:
         """The connection is gone, and the lead with it."""
@@ -138,7 +127,7 @@ class Service:
             logger.warning("this beat has lost the lead", extra=event("beat-deposed"))
         self._term += 1
         self._outlet.close()
-        self._ticker = None
+        self._agenda = None
         self._lanes.clear()
         self._ready.clear()
         self._retries.clear()
@@ -153,62 +142,31 @@ class Service:
         term = self._term
         self._keeper.load(lambda book: self._call_soon(lambda: self._reload(term, book)), lambda: term == self._term)
 
-    def _begin(self, term: int, epoch: int, book: Book) -> None:
+    def _prepare(self, term: int, epoch: int, book: Book) -> None:
+        """Plan all entries. On the keeper's thread: the session's must not miss its heartbeats over ten thousand."""
+        agenda = self._new_agenda()
+        changed = agenda.fill(book, self._now())
+        self._call_soon(lambda: self._begin(term, epoch, agenda, changed))
+
+    def _begin(self, term: int, epoch: int, agenda: Agenda, changed: Mapping[str, Kept | None]) -> None:
         if term != self._term:
             return
         self._epoch = epoch
-        self._ticker = Ticker(zone=self._zone, chance=random.random, grace=self._grace, max_step=self._max_step)
-        self._plans.clear()
-        self._entries.clear()
+        self._agenda = agenda
         self.counters = Counters()
-        now = self._now()
-        changed = self._arrange(book, book.states, now)
-        for name, kept in book.states.items():
-            seen = max(kept.state.since, kept.state.last_run or kept.state.since)
-            if name not in self._entries and now - seen > FORGET_AFTER:
-                changed[name] = None
         if changed:
             self._keeper.save(epoch, changed)
-        logger.info(
-            "beat leads, epoch %d: %d entries", epoch, len(self._entries), extra=event("beat-leads", epoch=epoch)
-        )
+        logger.info("beat leads, epoch %d: %d entries", epoch, len(agenda), extra=event("beat-leads", epoch=epoch))
 
     def _reload(self, term: int, book: Book) -> None:
-        if term != self._term or self._ticker is None:
+        if term != self._term or self._agenda is None:
             return
-        # What is kept here is newer than what the store said.
-        known = {entry.name: Kept(state=state, plan=self._plans[entry.name]) for entry, state in self._ticker.entries()}
-        changed = self._arrange(book, {**book.states, **known}, self._now())
+        changed, touched = self._agenda.change(book, self._now())
+        for name in touched:
+            self._drop_lane(name)
         if changed:
             self._keeper.save(self._epoch, changed)
-        logger.info("entries were edited: %d now", len(self._entries), extra=event("beat-edited"))
-
-    def _arrange(self, book: Book, states: Mapping[str, Kept], now: datetime) -> dict[str, Kept | None]:
-        """Plan the entries that are new or other than before; the states that have changed by that."""
-        assert self._ticker is not None, "it leads"
-        wanted, problems = merged(self._defined, book.edits)
-        for name, problem in problems.items():
-            logger.error("an edit of entry %r is left out: %s", name, problem, extra=event("beat-bad-edit", entry=name))
-        for name in [name for name in self._entries if name not in wanted]:
-            self._ticker.remove(name)
-            self._drop_lane(name)
-            del self._entries[name], self._plans[name]
-        changed: dict[str, Kept | None] = {}
-        for name, entry in wanted.items():
-            if self._entries.get(name) == entry:
-                continue
-            kept = resume(entry, states.get(name), now)
-            try:
-                state = self._ticker.put(entry, kept.state, now)
-            except AmqtaskError as error:
-                logger.error("entry %r is left out: %s", name, error, extra=event("beat-bad-entry", entry=name))
-                continue
-            self._drop_lane(name)
-            self._entries[name], self._plans[name] = entry, kept.plan
-            planned = Kept(state=state, plan=kept.plan)
-            if planned != states.get(name):
-                changed[name] = planned
-        return changed
+        logger.info("entries were edited: %d now", len(self._agenda), extra=event("beat-edited"))
 
     # The session's calls
 
@@ -219,9 +177,9 @@ class Service:
         """The leadership tells."""
 
     def turn(self, now: float) -> float:
-        ticker = self._ticker
-        if ticker is None or self._finishing:
+        if self._agenda is None or self._finishing:
             return NEVER
+        ticker = self._agenda.ticker
         wall = self._now()
         turn = ticker.turn(wall, now)
         if turn.step is not None:
@@ -298,14 +256,14 @@ class Service:
             self._done(term, lane, tick, 0.0, None)
 
     def _done(self, term: int, lane: _Lane, tick: Tick, late: float, error: Exception | None) -> None:
-        if term != self._term or self._ticker is None:
+        if term != self._term or self._agenda is None:
             return
         lane.busy = False
         if error is not None:
             self._refused(lane, tick, error)
             return
         self.counters.sent += 1
-        state = self._ticker.sent(tick)
+        state = self._agenda.ticker.sent(tick)
         logger.info(
             "tick of %s, due %s: %s[%s]",
             tick.entry.name,
@@ -315,7 +273,7 @@ class Service:
             extra=event("tick", entry=tick.entry.name, tick=tick.id, due=tick.due.isoformat(), late=round(late, 6)),
         )
         if state is not None:
-            self._save(tick.entry.name, state)
+            self._keeper.save(self._epoch, {tick.entry.name: self._agenda.kept(tick.entry.name, state)})
         lane.attempts = 0
         lane.ticks.popleft()
         if lane.ticks:
@@ -347,9 +305,6 @@ class Service:
         lane.attempts = 0
         if not lane.ticks:
             del self._lanes[name]
-
-    def _save(self, name: str, state: EntryState) -> None:
-        self._keeper.save(self._epoch, {name: Kept(state=state, plan=self._plans[name])})
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)

@@ -10,8 +10,9 @@ This module maps them to instants, and it is the only place that does. Twice a y
 Instants are aware datetimes; those that are returned are in UTC.
 """
 
+import functools
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -74,14 +75,22 @@ def _first_change(zone: tzinfo, after: datetime, until: datetime) -> datetime | 
 
     Zones do not tell their changes, so this looks and halves. Changes fall on whole seconds.
     """
+    if isinstance(zone, timezone):
+        return None  # a fixed offset, UTC for one
     low, last = int(after.timestamp() // 1), int(until.timestamp() // 1)
     offset = _offset_at(low, zone)
     while low < last:
-        high = min(low + _STRIDE, last)
-        if _offset_at(high, zone) != offset:
+        # From midnight to midnight of UTC, so that thousands of entries that are far away look at the same instants.
+        high = min((low // _STRIDE + 1) * _STRIDE, last)
+        if (_offset_at(high, zone) if high == last else _offset_at_midnight(high // _STRIDE, zone)) != offset:
             return _bisect(zone, low, high, offset)
         low = high
     return None
+
+
+@functools.lru_cache(maxsize=20_000)
+def _offset_at_midnight(day: int, zone: tzinfo) -> timedelta:
+    return _offset_at(day * _STRIDE, zone)
 
 
 def _bisect(zone: tzinfo, low: int, high: int, offset: timedelta) -> datetime:

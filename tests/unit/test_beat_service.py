@@ -6,10 +6,11 @@ from typing import cast
 
 import pytest
 
+from amqtask.beat.agenda import FORGET_AFTER, Agenda
 from amqtask.beat.book import Book, Kept
 from amqtask.beat.keeper import Keeper
 from amqtask.beat.outlet import Outlet
-from amqtask.beat.service import FORGET_AFTER, Service
+from amqtask.beat.service import Service
 from amqtask.beat.ticker import Tick
 from amqtask.core.entry import EntryState, ScheduleEntry, entry_from_dict
 from amqtask.core.message import Envelope
@@ -87,10 +88,9 @@ class Rig:
         self.posted: list[tuple[Tick, str]] = []
         self.post_error: Exception | None = None
         self.service = Service(
-            defined={entry.name: entry for entry in entries},
-            zone=UTC,
-            grace=10 * SECOND,
-            max_step=timedelta(days=1),
+            new_agenda=lambda: Agenda(
+                {entry.name: entry for entry in entries}, zone=UTC, grace=10 * SECOND, max_step=timedelta(days=1)
+            ),
             clock=self.clock,
             outlet=cast(Outlet, self.broker),
             keeper=cast(Keeper, self.shelf),
