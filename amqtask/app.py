@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from amqtask.config.load import LoadedConfig
     from amqtask.config.model import Config
     from amqtask.context import Context
+    from amqtask.control.client import AppControl
     from amqtask.core.entry import ScheduleEntry
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
@@ -225,6 +226,11 @@ class App:
     def backend(self) -> "ResultBackend":
         """Where results are kept."""
         return self.parts.results.backend
+
+    @property
+    def control(self) -> "AppControl":
+        """Remote control of the nodes: `app.control.inspect().active()`, `app.control.rate_limit(…)`."""
+        return self.parts.control
 
     # Configuration and parts
 

@@ -9,6 +9,8 @@ from typing import Protocol
 from amqtask.clock import Clock
 from amqtask.config.load import LoadedConfig, load_config, load_mapping
 from amqtask.config.topology import build_router
+from amqtask.control.client import AppControl
+from amqtask.control.mailbox import Mailbox
 from amqtask.core.backoff import Backoff
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
 from amqtask.core.topology import declare_ops
@@ -121,11 +123,25 @@ class Parts:
                     clock=self._owner.clock,
                 )
                 self._backend = load_backend(results.backend)(setup)
-        return ResultAccess(backend=self._backend)
+        return ResultAccess(backend=self._backend, revoke=self._revoke)
+
+    def _revoke(self, task_id: str, terminate: bool, signal: str) -> None:
+        self.control.revoke(task_id, terminate=terminate, signal=signal)
+
+    @cached_property
+    def control(self) -> AppControl:
+        """Remote control of all nodes."""
+        settings = self.config.control
+
+        def mailbox() -> Mailbox:
+            return Mailbox(self.session_options, exchange=settings.exchange, secret=settings.secret)
+
+        return AppControl(mailbox, settings.reply_timeout)
 
     def close(self, timeout: float) -> None:
         """See what is under way to its end, then close connections."""
         with self._lock:
+            self.control.close()
             if self._backend is not None:
                 self._backend.close()
             if self._publisher is not None:

@@ -99,13 +99,14 @@ TABLE = (
         "errors clock component core.retry core.signature hooks imports lifecycle registry reports result task batch",
         types=f"assembly context config.* core.* periodic publisher session results.base testing.worker {WATCHED}",
     ),
-    Row("assembly", f"{PLUMBING} {SERVICES} config.* drivers results results.*"),
+    Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result control.*"),
     Row("events.*", f"{PLUMBING} config.model events.*"),
     Row("canvas", f"{PLUMBING} {SERVICES}"),
     # Programs
     Row(SUPERVISOR, f"errors exits log clock core.backoff config.model {SUPERVISOR}"),
     Row("worker.bootstrap", "worker.child"),
+    Row("worker.agent", f"{PLUMBING} {WATCHED} drivers worker.*"),
     Row("worker.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* executors executors.base results.base worker.*"),
     Row("beat.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* results.base beat.*"),
     # A server beside all of it: nothing of it is ours to use, and it uses nothing of ours.

@@ -28,9 +28,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "multi": ("amqtask.cli.multi:multi", "Run several nodes on this machine, in the background."),
     "delayed": ("amqtask.cli.delayed:delayed", "Show what waits for its time."),
     "dlq": ("amqtask.cli.dlq:dlq", "Look at dead letters, send them again, throw them away."),
+    "control": ("amqtask.cli.control:control", "Change what nodes do."),
+    "inspect": ("amqtask.cli.inspect:inspect", "Ask nodes what they do."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
     "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),
+    "status": ("amqtask.cli.status:status", "Show the nodes."),
     "topology": ("amqtask.cli.topology:topology", "Check, declare and show exchanges, queues and bindings."),
     "worker": ("amqtask.cli.worker:worker", "Consume queues and run tasks."),
 }

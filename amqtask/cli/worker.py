@@ -8,7 +8,9 @@ import click
 
 from amqtask.cli.companion import Companion, beat_command
 from amqtask.cli.target import Target, target_options
+from amqtask.worker.agent import NodeAgent
 from amqtask.worker.plan import Order, Plan
+from amqtask.worker.steward import NodeSteward
 from amqtask.worker.supervisor import Supervisor
 
 POOLS = ("processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
@@ -123,5 +125,5 @@ def worker(
     )
     options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]
     with Companion(beat_command(target, *options)) if beat else contextlib.nullcontext():
-        code = Supervisor(order, Terminal()).run()
+        code = Supervisor(order, Terminal(), NodeSteward(NodeAgent)).run()
     sys.exit(code)

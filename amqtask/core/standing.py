@@ -66,7 +66,7 @@ def orders(method: str, arguments: Mapping[str, Json], at: float) -> Iterator[tu
             yield "events", Order(method, {}, at)
 
 
-def texts(value: Json | object) -> list[str]:
+def texts(value: object) -> list[str]:
     """One or several texts as a list; numbers are written out."""
     if value is None:
         return []

@@ -11,12 +11,14 @@ import threading
 from types import FrameType
 
 from amqtask.app import App
+from amqtask.core.message import Json
 from amqtask.errors import AmqtaskError, BrokerError, ChannelClosed, ConnectionFailed
 from amqtask.executors import load_executor
 from amqtask.exits import exit_code
 from amqtask.log import event, get_logger, set_up
 from amqtask.publisher import HOPELESS
 from amqtask.session import explain as explain_broker
+from amqtask.worker.answers import answer
 from amqtask.worker.board import Board
 from amqtask.worker.life import Life, Member, call, worker_info
 from amqtask.worker.node import Node
@@ -133,6 +135,7 @@ class Child:
         self._pipe = pipe
         self._board = board
         self._index: int = note["index"]
+        self._orders: list[Note] = note.get("orders", [])
         self._options = node_options(plan, app.config, note.get("crashes", {}), note.get("era", ""))
         self._exit = 0
 
@@ -151,6 +154,7 @@ class Child:
         )
         self._executor = executor
         self._node = Node(self._app, self._options, executor, self._board, listener)
+        self._node.steering.begin(self._orders, self._tell)
         self._life = Life(self._app, Member(worker_info(self._app, self._plan), self._index, self._node))
         try:
             self._life.begin()
@@ -188,9 +192,22 @@ class Child:
                 return True
             case "crashed":
                 self._node.note_crashes(note["crashes"])
+            case "order":
+                self._node.steering.obey(note["method"], note["arguments"])
+            case "grant":
+                self._node.steering.grant(note["task"])
+            case "ask":
+                self._tell({"is": "answer", "ticket": note["ticket"], "value": self._answer(note)})
             case unknown:
                 raise ValueError(f"unknown note {unknown!r}")
         return False
+
+    def _answer(self, note: Note) -> Json:
+        try:
+            return answer(self._node, note["question"], note["arguments"])
+        except Exception as error:
+            logger.exception("cannot answer %r", note["question"], extra=event("answer-failed"))
+            return {"error": f"{type(error).__name__}: {error}"}
 
     def _stop(self, timeout: float) -> None:
         self._node.drain()

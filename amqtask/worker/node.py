@@ -31,6 +31,7 @@ from amqtask.worker.flow import Flow
 from amqtask.worker.limits import Limits
 from amqtask.worker.options import Listener, NodeOptions
 from amqtask.worker.outbox import Outbox
+from amqtask.worker.steering import Steering
 from amqtask.worker.ticks import Ticks
 from amqtask.worker.timers import Timers
 from amqtask.worker.wear import Wear
@@ -47,24 +48,23 @@ class Node:
         self.options = options
         self.executor = executor
         self._app = app
-        self._clock = app.clock
+        self.clock = app.clock
         self._board = board
         self._listener = listener or Listener()
         self._tasks = app.tasks
         self._running: dict[str, Execution] = {}
         self._held: dict[Execution, None] = {}
         self._timers = Timers()
-        self._revoked: Callable[[str], bool] = lambda task_id: False
         self._wear = Wear(max_tasks=options.max_tasks, max_memory=options.max_memory, worn_out=self._listener.worn_out)
         self._stopping = False
         self._drained = threading.Event()
         self._deaths = Deaths(options.era or options.name, options.crashes)
         content = app.config.content
-        self._accept = content.accept
+        self.accept = content.accept
         self._max_size = content.max_decompressed_size
         outbox = Outbox(
             node=options.name,
-            clock=self._clock,
+            clock=self.clock,
             sender=app.parts.sender,
             publisher=app.publisher,
             topology=app.topology,
@@ -72,7 +72,7 @@ class Node:
         )
         self.finisher = Finisher(
             node=options.name,
-            clock=self._clock,
+            clock=self.clock,
             outbox=outbox,
             backend=app.backend,
             settle=self._settle,
@@ -85,13 +85,13 @@ class Node:
             options.flow,
             governor=Governor(executor.capacity, start=options.first_window, floor=2 if options.is_ordered else 1),
             executor=executor,
-            clock=self._clock,
+            clock=self.clock,
             hand_back=self._hand_back,
             submit=self.executor.submit,
         )
         self.executing = Executing(
             node=options.name,
-            clock=self._clock,
+            clock=self.clock,
             board=board,
             accept=content.accept,
             max_decompressed_size=content.max_decompressed_size,
@@ -117,7 +117,7 @@ class Node:
             ack_delay=options.ack_delay,
             slots=executor.capacity,
         )
-        self._ticks = Ticks(self._clock, self._wake)
+        self._ticks = Ticks(self.clock, self._wake)
         self.session = Session(
             app.session_options,
             [self.consumer, self._ticks, self],
@@ -126,10 +126,11 @@ class Node:
         )
 
         self.flow.attach(self.consumer, self.session)
+        self.steering = Steering(self)
         self.limits = Limits(
             executor=executor,
             finish=self.finisher.finish,
-            doom=self._doom,
+            doom=self.doom,
             running=lambda: list(self._running.values()),
             consumer_timeout=options.consumer_timeout,
         )
@@ -168,7 +169,7 @@ class Node:
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Have `call` run on the session's thread after so many seconds. From any thread."""
-        self._timers.add(self._clock.monotonic() + seconds, call)
+        self._timers.add(self.clock.monotonic() + seconds, call)
         self.session.wake()
 
     # What may be asked of it
@@ -180,6 +181,10 @@ class Node:
     def reserved(self) -> list[Execution]:
         """What came and has not started."""
         return [execution for execution in list(self._held) if not execution.started]
+
+    def wall_time(self, instant: float) -> float:
+        """A monotonic instant as seconds since the epoch."""
+        return self.clock.time() - (self.clock.monotonic() - instant)
 
     @property
     def is_stopping(self) -> bool:
@@ -208,7 +213,7 @@ class Node:
 
     def _receive(self, delivery: Delivery, queue: str) -> None:
         try:
-            request = read_request(delivery, accept=self._accept, max_decompressed_size=self._max_size)
+            request = read_request(delivery, accept=self.accept, max_decompressed_size=self._max_size)
         except MessageError as error:
             reason = DropReason.CONTENT_REFUSED if isinstance(error, ContentRefused) else DropReason.MALFORMED
             self.finisher.refuse(delivery, queue, Refused(reason, str(error)))
@@ -241,8 +246,8 @@ class Node:
         request = execution.request
         admission = admit(
             request,
-            now=datetime.fromtimestamp(self._clock.time(), UTC),
-            revoked=self._revoked(request.id),
+            now=datetime.fromtimestamp(self.clock.time(), UTC),
+            revoked=self.steering.is_revoked(request),
             deaths=self._deaths.of(request),
             max_crashes=self.options.max_crashes,
             fail_when_lost=execution.effective.on_worker_lost == "fail",
@@ -258,9 +263,9 @@ class Node:
 
     def _submit(self, execution: Execution, admission: Admission) -> None:
         if isinstance(admission, Wait):
-            self.call_later(admission.seconds, lambda: self.executor.submit(execution))
+            self.call_later(admission.seconds, lambda: self.steering.gate.enter(execution))
             return
-        self.executor.submit(execution)
+        self.steering.gate.enter(execution)
 
     def _claimed(self, execution: Execution, admission: Admission, won: bool) -> None:
         """A tick of beat is this worker's, or another copy of it was quicker."""
@@ -277,6 +282,7 @@ class Node:
 
         what has not started is somebody else's; what runs waits for its message to come again.
         """
+        self.steering.gate.void()
         for execution in self.executor.drain():
             self._held.pop(execution, None)  # type: ignore[call-overload]
         for held in self.reserved():
@@ -301,7 +307,7 @@ class Node:
             self.consumer.settle(execution.delivery, Verdict.HAND_BACK)
 
     def _effective(self, task: AnyTask) -> Effective:
-        return self._app.parts.sender.effective(task.options)
+        return self.steering.effective(self._app.parts.sender.effective(task.options))
 
     # Executions: the slots' threads
 
@@ -314,6 +320,7 @@ class Node:
 
     def _started(self, execution: Execution) -> None:
         self.flow.started(execution.started)
+        self.steering.started[execution.request.task] += 1
         logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
         if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits
@@ -339,7 +346,7 @@ class Node:
         if self._running.get(execution.id) is execution:
             del self._running[execution.id]
             self.limits.remove(execution)
-            self.flow.ended(execution.queue, self._clock.monotonic() - execution.started)
+            self.flow.ended(execution.queue, self.clock.monotonic() - execution.started)
         self._held.pop(execution, None)
         self._wear.ended()
         if self._stopping and not self._held:
@@ -348,7 +355,7 @@ class Node:
     def _wake(self) -> None:
         self.session.wake()
 
-    def _doom(self, execution: Execution) -> None:
+    def doom(self, execution: Execution) -> None:
         """It is settled while its code runs on: take nothing more, and end the process once that is written."""
         self.consumer.pause()
         for waiting in self.executor.drain():

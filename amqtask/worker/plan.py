@@ -80,7 +80,8 @@ class Plan:
     max_tasks: int | None = None
     warnings: tuple[str, ...] = ()
     autoscale: tuple[int, int] | None = None
-    extra: Mapping[str, object] = field(default_factory=dict)
+    agent: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """What the node's agent must know: a `Briefing` as JSON. It holds the broker's password."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> "Plan":

@@ -14,6 +14,7 @@ from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFaile
 from amqtask.executors import check_installed
 from amqtask.exits import exit_code
 from amqtask.imports import find_app
+from amqtask.worker.describe import brief
 from amqtask.worker.flow import FlowOptions
 from amqtask.worker.options import NodeOptions
 from amqtask.worker.plan import Order, Plan
@@ -76,6 +77,7 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         max_tasks=worker.max_tasks_per_child,
         warnings=tuple(_warnings(app, pool, slots)),
         autoscale=None if worker.autoscale is None else (worker.autoscale.min, worker.autoscale.max),
+        agent=brief(app, queues).to_json(),
     )
 
 
