@@ -6,6 +6,7 @@ between, is dropped.
 """
 
 from amqtask.devbroker import properties, tables
+from amqtask.devbroker.arguments import QueueKind
 from amqtask.devbroker.emulate import Profile
 from amqtask.devbroker.message import Message
 from amqtask.devbroker.properties import EXPIRATION, HEADERS
@@ -39,7 +40,11 @@ def dead_letter(queue: Queue, death: Death, profile: Profile) -> Message:
     known = properties.scan(properties.join(fields))
     target = queue.spec.dead_letter_exchange or ""
     key = routing_key if routing_key is not None else message.routing_key
-    return Message(target, key, known, message.body, extra_keys=extra_keys, has_died=True)
+    letter = Message(target, key, known, message.body, extra_keys=extra_keys, has_died=True)
+    letter.arrives_redelivered = (
+        queue.spec.kind is QueueKind.QUORUM and death.reason.value in profile.redelivering_deaths
+    )
+    return letter
 
 
 def is_cycle(queue: str, headers: Table, reason: DeathReason) -> bool:

@@ -37,7 +37,11 @@ class ConsumerTimeout(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """How one version of RabbitMQ behaves where versions differ."""
+    """How one version of RabbitMQ behaves where versions differ.
+
+    A dead letter of a quorum queue arrives in the next one as if it had been delivered there already, with a count of
+    1, if it died for one of `redelivering_deaths`; in some versions a classic queue calls it redelivered too.
+    """
 
     name: str
     version: str
@@ -54,6 +58,8 @@ class Profile:
     reply_counts_as_routed: bool
     reads_x_death: bool
     last_death_headers: bool
+    redelivering_deaths: frozenset[str]
+    classic_shows_redelivering_deaths: bool
     local_random_exchange: bool
     topic_hash_max: int | None
     max_message_size: int
@@ -78,6 +84,8 @@ _V3_10 = Profile(
     reply_counts_as_routed=False,
     reads_x_death=True,
     last_death_headers=False,
+    redelivering_deaths=frozenset(),
+    classic_shows_redelivering_deaths=False,
     local_random_exchange=False,
     topic_hash_max=None,
     max_message_size=128 * MIB,
@@ -103,6 +111,7 @@ _V4_0 = replace(
     returns_to_back_without_limit=False,
     sac_by_priority=True,
     reads_x_death=False,
+    redelivering_deaths=frozenset({"rejected"}),
     local_random_exchange=True,
     max_message_size=16 * MIB,
     queue_versions=frozenset({1, 2}),
@@ -116,6 +125,8 @@ _V4_3 = replace(
     global_qos=GlobalQos.PER_CONSUMER,
     consumer_timeout=ConsumerTimeout.CANCELS_CONSUMER,
     delayed_retry=True,
+    redelivering_deaths=frozenset({"rejected", "delivery_limit"}),
+    classic_shows_redelivering_deaths=True,
     reply_counts_as_routed=True,
     topic_hash_max=2,
     min_frame_max=8192,

@@ -21,6 +21,7 @@ class Message:
 
     __slots__ = (
         "address",
+        "arrives_redelivered",
         "body",
         "exchange",
         "expiration_ms",
@@ -51,6 +52,8 @@ class Message:
         self.extra_keys = extra_keys
         # Whether the broker itself has dead-lettered it, and its x-death can be believed.
         self.has_died = has_died
+        # Whether it counts as delivered before in its next queue (Profile.redelivering_deaths).
+        self.arrives_redelivered = False
         self.persistent = known.delivery_mode == PERSISTENT
         self.priority = known.priority
         self.expiration_ms = int(known.expiration) if known.expiration is not None else None

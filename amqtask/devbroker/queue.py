@@ -109,6 +109,9 @@ class Queue:
     def _place_returned(self, entry: Entry, cause: Return) -> None:
         self.ready.restore(entry, self._level(entry.message))
 
+    def _mark_redelivered(self, entry: Entry) -> None:
+        entry.redelivered = self.context.profile.classic_shows_redelivering_deaths
+
     def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         """The message as a consumer or `basic.get` gets it."""
         return entry.message
@@ -166,6 +169,8 @@ class Queue:
         self._last_sequence += 1
         entry = Entry(message, self._last_sequence, expires_at)
         context.memory += entry.size
+        if message.arrives_redelivered:
+            self._mark_redelivered(entry)
         if self._keeps(message):
             context.journal.added(self.owner.name, self.name, entry)
         return entry

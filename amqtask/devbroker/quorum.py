@@ -66,6 +66,10 @@ class QuorumQueue(Queue):
         # One message more than the limit gets in: the publisher is told to stop by the one that is too many.
         return self._is_over_limit()
 
+    def _mark_redelivered(self, entry: Entry) -> None:
+        entry.redelivered = True
+        entry.deliveries = entry.acquired = 1
+
     def _place_returned(self, entry: Entry, cause: Return) -> None:
         self._count(entry, cause)
         if self._limit is not None and entry.deliveries > self._limit:

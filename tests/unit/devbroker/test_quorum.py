@@ -106,6 +106,36 @@ def test_a_message_over_its_limit_is_dead_lettered_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
+    ("emulate", "reason", "target", "redelivered", "counted"),
+    [
+        ("3.10", "rejected", "quorum", False, {D: 0}),
+        ("4.0", "rejected", "quorum", True, {D: 1}),
+        ("4.0", "rejected", "classic", False, {}),
+        ("4.0", "delivery_limit", "quorum", False, {}),
+        ("4.3", "rejected", "quorum", True, {A: 1, D: 1}),
+        ("4.3", "rejected", "classic", True, {}),
+        ("4.3", "delivery_limit", "quorum", True, {A: 1, D: 1}),
+        ("4.3", "maxlen", "quorum", False, {}),
+    ],
+)
+def test_a_dead_letter_of_a_quorum_queue_arrives_as_measured(
+    emulate: str, reason: str, target: str, redelivered: bool, counted: dict[str, int]
+) -> None:
+    it = client(emulate)
+    it.declare("dead", x_queue_type=target)
+    limits = {"delivery_limit": {"x_delivery_limit": 0}, "maxlen": {"x_max_length": 0}}.get(reason, {})
+    it.declare("q", x_queue_type="quorum", x_dead_letter_exchange="", x_dead_letter_routing_key="dead", **limits)
+    it.publish("q", "a")
+    if reason != "maxlen":
+        it.get("q", no_ack=False)
+        it.channel.reject(1, requeue=reason == "delivery_limit")
+
+    got = it.channel.get("dead")
+    assert got is not None
+    assert (got[1], counts(got[2])) == (redelivered, counted)
+
+
+@pytest.mark.parametrize(
     ("emulate", "arguments", "order"),
     [
         ("3.10", {}, ["1", "2", "3", "0"]),
