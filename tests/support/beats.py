@@ -117,9 +117,10 @@ class Crowd:
         return "\n\n".join(beat.output() for beat in self.beats)
 
     def stop(self) -> None:
-        """Stop all, in good order."""
+        """Stop all, in good order, those that have just been started once they have begun."""
         for beat in self.beats:
             if beat.process.poll() is None:
+                beat.wait_for("beat-standing-by")
                 assert beat.stop() == 0, beat.output()
 
 
