@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFaile
 from amqtask.executors import check_installed
 from amqtask.exits import exit_code
 from amqtask.imports import find_app
+from amqtask.worker.advice import advise
 from amqtask.worker.describe import brief
 from amqtask.worker.flow import FlowOptions
 from amqtask.worker.options import NodeOptions
@@ -75,7 +75,7 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         log_format=config.log.format,
         max_memory=worker.max_memory_per_child,
         max_tasks=worker.max_tasks_per_child,
-        warnings=tuple(_warnings(app, pool, slots)),
+        warnings=tuple(advise(app, worker, pool, slots)),
         autoscale=None if worker.autoscale is None else (worker.autoscale.min, worker.autoscale.max),
         agent=brief(app, queues).to_json(),
     )
@@ -154,21 +154,6 @@ def _overrides(order: Order) -> list[str]:
         ("log.format", order.log_format),
     ]
     return [f"{name}={value}" for name, value in given if value is not None] + list(order.overrides)
-
-
-def _warnings(app: App, pool: str, slots: int) -> list[str]:
-    found = [str(problem) for problem in app.loaded_config.warnings]
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if others and pool == "processes":
-        found.append(
-            f"importing the app started threads ({', '.join(others)}); they do not exist in the processes that execute."
-            " Start them in a task or in a worker hook"
-        )
-    if not app.tasks:
-        found.append("no task is registered: every message will be refused. Are the modules imported (`imports:`)?")
-    if slots > 1000 and pool == "threads":
-        found.append(f"{slots} threads in one process share one interpreter lock; consider --processes")
-    return found
 
 
 def explain(error: AmqtaskError) -> tuple[str, int]:

@@ -37,5 +37,5 @@ def test_components_that_require_each_other_are_refused_by_name() -> None:
     first = Ring()
     first.requires = (Part(first),)
 
-    with pytest.raises(ConfigError, match="components require each other: .*Ring"):
+    with pytest.raises(ConfigError, match=r"components require each other: .*Ring"):
         in_order([first])
