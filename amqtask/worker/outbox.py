@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from amqtask.clock import Clock
@@ -74,7 +74,7 @@ class Outbox:
                 envelope, DEFAULT_EXCHANGE, queue, eta=effect.eta, timeout=EFFECT_TIMEOUT, what=request.task
             )
         now = self._clock.time()
-        eta = datetime.fromtimestamp(now, UTC) + timedelta(seconds=retry.countdown)
+        eta = datetime.fromtimestamp(now + retry.countdown, UTC) if retry.countdown > 0 else None
         options = cast(CallOptions, retry.options)
         changed = retry.args is not None or retry.kwargs is not None or bool(retry.options)
         if not changed or body is None:
@@ -114,7 +114,13 @@ class Outbox:
         return Ticket(envelope, place.exchange, key, deadline=deadline)
 
     def _changed(
-        self, request: Request, body: TaskBody, queue: str, retry: RetryWanted, eta: datetime, options: CallOptions
+        self,
+        request: Request,
+        body: TaskBody,
+        queue: str,
+        retry: RetryWanted,
+        eta: datetime | None,
+        options: CallOptions,
     ) -> Ticket:
         original = request.delivery.envelope
         message = self._next_attempt(request, body, retry, eta, options)
@@ -139,7 +145,7 @@ class Outbox:
         return self._serializers.accepted(content_type, envelope.content_encoding, (content_type,)).name
 
     def _next_attempt(
-        self, request: Request, body: TaskBody, retry: RetryWanted, eta: datetime, options: CallOptions
+        self, request: Request, body: TaskBody, retry: RetryWanted, eta: datetime | None, options: CallOptions
     ) -> TaskMessage:
         message = to_message(request, body)
         changes: dict[str, Any] = {

@@ -335,6 +335,7 @@ def test_what_waits_is_shown_by_level_with_its_relays_and_what_is_stuck(scratch:
 
 def test_the_tree_can_be_declared_for_those_who_may_not(scratch: MakeScratch, vhost: str) -> None:
     app = scratch(TASKS)
+    assert app.run("topology", "apply").returncode == 0
     done = app.run("delayed", "-A", "tasks:app", "--declare", "--json")
     assert done.returncode == 0, done.stderr
     state = json.loads(done.stdout)

@@ -10,6 +10,9 @@ from typing import Self
 
 CHUNK = 65_536
 
+ACK = b"\x00\x00\x00\x0d\x00\x3c\x00\x50"
+"""What a frame with `basic.ack` holds after its channel: its size, class and method. A confirm is one, too."""
+
 
 class Proxy:
     """Forwards every connection to `host:port`; a context manager. All methods may be called at any time.
@@ -27,6 +30,8 @@ class Proxy:
         """How many octets clients have sent."""
         self._stalled = False
         self._deafened = False
+        self._trap: tuple[bytes, bool] | None = None
+        self._trapped: set[socket.socket] = set()
         self._swallowing = False
         self._rate: float | None = None
         self._budget: int | None = None
@@ -70,6 +75,17 @@ class Proxy:
         with self._state:
             self._deafened = True
 
+    def stall_at(self, octets: bytes, *, from_broker: bool) -> None:
+        """From these octets on, forward nothing more in that direction of the connection on which they come."""
+        with self._state:
+            self._trap = (octets, from_broker)
+
+    @property
+    def trapped(self) -> bool:
+        """Whether the octets of `stall_at` came."""
+        with self._state:
+            return bool(self._trapped)
+
     def swallow(self) -> None:
         """Read from both sides and throw it away, as when a peer is gone without a word."""
         with self._state:
@@ -84,7 +100,8 @@ class Proxy:
         """Forward as at the beginning."""
         with self._state:
             self._stalled = self._deafened = self._swallowing = False
-            self._rate = self._budget = None
+            self._rate = self._budget = self._trap = None
+            self._trapped.clear()
             self._state.notify_all()
 
     def close(self) -> None:
@@ -92,6 +109,8 @@ class Proxy:
         with self._state:
             self._closed = True
             self._stalled = self._deafened = False
+            self._trap = None
+            self._trapped.clear()
             self._state.notify_all()
         # Green threads are not woken by a shutdown of the listener, but by a caller.
         socket.create_connection(("127.0.0.1", self.port)).close()
@@ -131,7 +150,11 @@ class Proxy:
         with self._state:
             if not from_broker:
                 self.from_client += len(data)
-            self._state.wait_for(lambda: not (self._stalled or (self._deafened and from_broker)))
+            if self._trap is not None and self._trap[1] == from_broker and self._trap[0] in data:
+                self._trapped.add(sink)
+            self._state.wait_for(
+                lambda: not (self._stalled or (self._deafened and from_broker) or sink in self._trapped)
+            )
             swallowing, rate = self._swallowing, self._rate
             cutting = False
             if from_broker and self._budget is not None:
