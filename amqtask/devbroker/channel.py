@@ -290,16 +290,17 @@ class Channel:
         None if the queue is empty.
         """
         found = self.vhost.queue(self.queue_name(queue), self.session)
-        entry = found.take()
-        if entry is None:
+        taken = found.take()
+        if taken is None:
             return None
+        entry, left = taken
         self._tag += 1
         redelivered, message = entry.redelivered, found.outgoing(entry, is_get=True)
         if no_ack:
             found.acknowledge(entry)
         else:
             self.unacked.add(Delivery(self._tag, entry, found, None, self.context.now))
-        return self._tag, redelivered, message, found.message_count
+        return self._tag, redelivered, message, left
 
     # Settling.
 

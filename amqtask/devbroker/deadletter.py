@@ -33,8 +33,9 @@ def dead_letter(queue: Queue, death: Death, profile: Profile) -> Message:
     entries["x-death"] = tables.encode_value(_recorded(event, deaths))
     extra_keys = message.extra_keys
     if routing_key is not None:
-        entries.pop("CC", None)
         extra_keys = ()
+        if not profile.keeps_cc_of_dead_letters:
+            entries.pop("CC", None)
     fields[HEADERS] = properties.header_field(entries)
     fields[EXPIRATION] = None
     known = properties.scan(properties.join(fields))

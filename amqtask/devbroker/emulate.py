@@ -58,6 +58,7 @@ class Profile:
     reply_counts_as_routed: bool
     reads_x_death: bool
     last_death_headers: bool
+    keeps_cc_of_dead_letters: bool
     redelivering_deaths: frozenset[str]
     classic_shows_redelivering_deaths: bool
     local_random_exchange: bool
@@ -84,6 +85,7 @@ _V3_10 = Profile(
     reply_counts_as_routed=False,
     reads_x_death=True,
     last_death_headers=False,
+    keeps_cc_of_dead_letters=False,
     redelivering_deaths=frozenset(),
     classic_shows_redelivering_deaths=False,
     local_random_exchange=False,
@@ -100,6 +102,7 @@ _V3_13 = replace(
     counting=Counting.REDELIVERED,
     queue_consumer_timeout=True,
     last_death_headers=True,
+    keeps_cc_of_dead_letters=True,
 )
 _V4_0 = replace(
     _V3_13,

@@ -85,6 +85,9 @@ class Queue:
         self._last_used = context.now
         self._arm_idle_timer()
 
+    # Whether `basic.get` counts messages that expire because they are at the head now (measured on 3.10, 4.0, 4.3).
+    _counts_what_expires_now = False
+
     def __str__(self) -> str:
         return f"queue '{self.name}' in vhost '{self.owner.name}'"
 
@@ -182,15 +185,20 @@ class Queue:
 
     # Delivering.
 
-    def take(self) -> Entry | None:
-        """Take the next message out for `basic.get`; settle it like any other. None if nothing is ready."""
+    def take(self) -> tuple[Entry, int] | None:
+        """Take the next message out for `basic.get`, and say how many are left. None if nothing is ready.
+
+        The entry is to be settled like any other.
+        """
         self._last_used = self.context.now
         self._drop_expired()
         if not self.ready:
             return None
-        entry = self._pop()
+        entry = self.ready.pop()
         self.unacked += 1
-        return entry
+        behind = len(self.ready)
+        self._drop_expired()
+        return entry, behind if self._counts_what_expires_now else len(self.ready)
 
     def dispatch(self) -> None:
         """Hand out ready messages as long as a consumer takes one."""

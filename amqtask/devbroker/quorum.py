@@ -30,6 +30,8 @@ _LEVEL_UNSET = 4
 class QuorumQueue(Queue):
     """A quorum queue: counters, delivery limit, its own order, at-least-once dead-lettering, delayed retry."""
 
+    _counts_what_expires_now = True
+
     def _make_ready(self) -> Ready:
         profile = self.context.profile
         self._limit = self._delivery_limit()

@@ -149,6 +149,21 @@ def test_without_a_routing_key_of_its_own_the_carbon_copies_count_again() -> Non
         assert deaths[0]["routing-keys"] == ["one", "two"]
 
 
+@pytest.mark.parametrize(("emulate", "kept"), [("3.10", False), ("4.0", True)])
+def test_with_a_routing_key_of_its_own_the_carbon_copies_are_not_routed_again(emulate: str, kept: bool) -> None:
+    it = mortal(emulate)
+    it.declare("other")
+    it.publish("q", "a", headers={"CC": ["other"]})
+    it.drain("other")
+    it.get("q", no_ack=False)
+    it.channel.reject(2, requeue=False)
+
+    message = it.get("dead")
+    assert message is not None
+    assert ("CC" in message.headers) is kept
+    assert it.drain("other") == []
+
+
 def test_a_missing_dead_letter_exchange_means_that_the_message_is_gone() -> None:
     it = client()
     it.declare("q", x_dead_letter_exchange="nowhere")

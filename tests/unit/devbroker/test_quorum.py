@@ -170,6 +170,20 @@ def test_what_a_lost_channel_held_goes_to_the_front_even_where_a_nack_sends_it_t
     assert two.drain("q") == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(("kind", "left"), [("classic", 0), ("quorum", 1)])
+def test_a_get_counts_what_expires_because_of_it_on_quorum_queues_only(kind: str, left: int) -> None:
+    it = client()
+    it.declare("q", x_queue_type=kind)
+    it.publish("q", "a")
+    it.publish("q", "b", expiration="1")
+    it.broker.advance(START + 1)
+
+    got = it.channel.get("q")
+    assert got is not None
+    assert got[3] == left
+    assert it.channel.vhost.queue("q").message_count == 0
+
+
 PRIORITIES = (0, 1, 4, None, 5, 9, 10, 31, 255)
 
 
