@@ -5,8 +5,10 @@ decodes the body, calls the user's function and turns whatever happens into an O
 
 import asyncio
 import contextvars
+import functools
 import os
 import random
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import cast
@@ -51,14 +53,15 @@ class Executing:
         serializers: Serializers = DEFAULT_SERIALIZERS,
         middlewares: Sequence[Middleware] = (),
         may_start: Callable[[Execution], bool],
-        acknowledge: Callable[[Execution], bool],
+        acknowledge: Callable[[Execution, Callable[[], object]], None],
         started: Callable[[Execution], None],
         finish: Finish,
         calm: Callable[[Execution], None],
     ) -> None:
         """`may_start` is asked just before the start; `started` hears of it; `finish` takes each outcome once.
 
-        `acknowledge` sees an early ack written and says whether it was: if not, the broker delivers the message again.
+        `acknowledge` has an early ack written and calls back then, from another thread. If the execution is not `acked`
+        after that, the broker delivers the message again.
         `calm` is the executor's.
         """
         self._node = node
@@ -81,18 +84,34 @@ class Executing:
 
     def run(self, execution: Execution) -> None:
         """Run an execution of a plain function, and see it finished."""
-        if not self._begin(execution):
+        if not self._open(execution):
             return
+        if not execution.effective.acks_late:
+            written = threading.Event()
+            self._acknowledge(execution, written.set)
+            written.wait()
+            if not execution.acked:
+                return
+        self._start(execution)
         outcome = self._base.copy().run(self._guarded, execution)
         self._end(execution, outcome)
 
     async def run_async(self, execution: Execution) -> None:
         """Run an execution of a coroutine function, and see it finished."""
-        if not self._begin(execution):
+        if not self._open(execution):
             return
+        if not execution.effective.acks_late:
+            loop = asyncio.get_running_loop()
+            told = loop.create_future()
+            self._acknowledge(execution, functools.partial(loop.call_soon_threadsafe, told.set_result, None))
+            await told
+            if not execution.acked:
+                return
+        self._start(execution)
         self._end(execution, await self._guarded_async(execution))
 
-    def _begin(self, execution: Execution) -> bool:
+    def _open(self, execution: Execution) -> bool:
+        """Decode the message; False if the task is not to run."""
         if not self._may_start(execution):
             return False
         try:
@@ -108,8 +127,9 @@ class Executing:
             return False
         execution.body = body
         execution.context = self._context(execution)
-        if not execution.effective.acks_late and not self._acknowledge(execution):
-            return False
+        return True
+
+    def _start(self, execution: Execution) -> None:
         now = self._clock.monotonic()
         execution.started = now
         self._limits(execution, now)
@@ -120,7 +140,6 @@ class Executing:
         execution.slot = slot
         self._board.begin(slot, now, execution.deadline, execution.id, execution.request.task)
         self._started(execution)
-        return True
 
     def _end(self, execution: Execution, outcome: Outcome) -> None:
         slot = execution.slot
@@ -138,7 +157,7 @@ class Executing:
 
     def _guarded(self, execution: Execution) -> Outcome:
         context = execution.context
-        assert context is not None, "set by _begin"
+        assert context is not None, "set by _open"
         enter(context)  # for good: this runs in a context of its own
         try:
             self._tell_start(execution)
@@ -167,7 +186,7 @@ class Executing:
 
     async def _guarded_async(self, execution: Execution) -> Outcome:
         context = execution.context
-        assert context is not None, "set by _begin"
+        assert context is not None, "set by _open"
         enter(context)
         try:
             self._tell_start(execution)

@@ -8,7 +8,7 @@ from functools import partial
 from amqtask.app import App
 from amqtask.core.admission import Admission, Drop, Wait, admit
 from amqtask.core.message import Delivery, Verdict
-from amqtask.core.outcome import DropReason, Ignored, Refused
+from amqtask.core.outcome import DropReason, Ignored, Outcome, Refused
 from amqtask.core.prefetch import Governor
 from amqtask.core.protocol import read_request
 from amqtask.core.tick import COPY
@@ -18,6 +18,7 @@ from amqtask.effective import Effective
 from amqtask.errors import BrokerError, ContentRefused, MessageError
 from amqtask.executors.base import Executor
 from amqtask.log import event, get_logger
+from amqtask.publisher import Publisher
 from amqtask.session import Session
 from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
@@ -32,6 +33,7 @@ from amqtask.worker.limits import Limits
 from amqtask.worker.options import Listener, NodeOptions
 from amqtask.worker.outbox import Outbox
 from amqtask.worker.steering import Steering
+from amqtask.worker.telling import Telling
 from amqtask.worker.ticks import Ticks
 from amqtask.worker.timers import Timers
 from amqtask.worker.wear import Wear
@@ -78,6 +80,7 @@ class Node:
             settle=self._settle,
             ended=self._ended,
             later=self.call_later,
+            is_void=lambda delivery: delivery.generation != self.consumer.generation,
         )
         self._backlog = Backlog(options.queues, strict=options.strict)
         executor.wait_in(self._backlog)
@@ -126,6 +129,7 @@ class Node:
         )
 
         self.flow.attach(self.consumer, self.session)
+        self.telling = Telling(self, app.config.events.exchange)
         self.steering = Steering(self)
         self.limits = Limits(
             executor=executor,
@@ -163,6 +167,7 @@ class Node:
 
     def close(self, timeout: float) -> None:
         """Send what is decided and close the connections; what still runs goes back to its queue."""
+        self.telling.close()
         self._app.publisher.flush(timeout)
         self.session.call_soon(lambda: None)
         self.session.stop(timeout)
@@ -190,6 +195,11 @@ class Node:
     def is_stopping(self) -> bool:
         """It takes no more work."""
         return self._stopping
+
+    @property
+    def publisher(self) -> Publisher:
+        """This process's publisher."""
+        return self._app.publisher
 
     @property
     def processed(self) -> int:
@@ -235,6 +245,7 @@ class Node:
             return
         execution = Execution(request, queue, task, self._effective(task), self.executing)
         self._held[execution] = None
+        self.telling.received(execution)
         if delivery.redelivered and execution.effective.on_worker_lost == "fail":
             self.call_later(GRACE, partial(self._admit, execution))
         else:
@@ -254,12 +265,16 @@ class Node:
         )
         copy = request.headers.get(COPY)
         if isinstance(admission, Drop):
-            del self._held[execution]  # it is settled now, and must not be handed back
-            self.finisher.finish(execution, admission.outcome)
+            self.drop(execution, admission.outcome)
         elif copy is None:
             self._submit(execution, admission)
         else:
             self._ticks.claim(request.id, execution.queue, str(copy), partial(self._claimed, execution, admission))
+
+    def drop(self, execution: Execution, outcome: Outcome) -> None:
+        """Settle what has not started and never will. From the session's thread."""
+        self._held.pop(execution, None)  # it is settled now, and must not be handed back
+        self.finisher.finish(execution, outcome)
 
     def _submit(self, execution: Execution, admission: Admission) -> None:
         if isinstance(admission, Wait):
@@ -321,23 +336,25 @@ class Node:
     def _started(self, execution: Execution) -> None:
         self.flow.started(execution.started)
         self.steering.started[execution.request.task] += 1
+        self.telling.started(execution)
         logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
         if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits
 
-    def _acknowledge_early(self, execution: Execution) -> bool:
+    def _acknowledge_early(self, execution: Execution, then: Callable[[], object]) -> None:
         """Acknowledge before the task runs, and see it written: with `acks_late=False` it must not run twice."""
+
+        def written() -> None:
+            if execution.delivery.generation == self.consumer.generation:
+                execution.acked = True
+            else:
+                self._running.pop(execution.id, None)
+                self._held.pop(execution, None)
+            then()
+
         self.consumer.settle(execution.delivery, Verdict.ACK)
-        written = threading.Event()
         # The first call runs in the turn that settles, the second after the poll that writes.
-        self.session.call_soon(lambda: self.session.call_soon(written.set))
-        written.wait()
-        if execution.delivery.generation != self.consumer.generation:
-            self._running.pop(execution.id, None)
-            self._held.pop(execution, None)
-            return False
-        execution.acked = True
-        return True
+        self.session.call_soon(lambda: self.session.call_soon(written))
 
     def _settle(self, delivery: Delivery, verdict: Verdict, queue: str) -> None:
         self.consumer.settle(delivery, verdict, at_once=self._backlog.is_low(queue, self.executor.capacity))

@@ -27,6 +27,10 @@ TASKS = """
         await asyncio.sleep(0.05)
         return value
 
+    @app.task(acks_late=False)
+    async def early(value):
+        return value
+
     @app.task
     def where():
         time.sleep(0.3)
@@ -61,10 +65,12 @@ TASKS = """
 CALLS = """
     import tasks
 
+    early = [tasks.early.delay(number) for number in range(20)]
     sums = [tasks.add.delay(number, 1) for number in range(30)]
     values = [tasks.later.delay(number) for number in range(30)]
     assert [result.get(timeout=60) for result in sums] == list(range(1, 31))
     assert [result.get(timeout=60) for result in values] == list(range(30))
+    assert [result.get(timeout=60) for result in early] == list(range(20))
     assert tasks.long.delay().get(timeout=60) == "cleaned up"
     try:
         tasks.long_wait.delay().get(timeout=60)
