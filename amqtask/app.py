@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from amqtask.config.model import Config
     from amqtask.context import Context
     from amqtask.control.client import AppControl
+    from amqtask.events.receiver import AppEvents
     from amqtask.core.entry import ScheduleEntry
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
@@ -231,6 +232,11 @@ class App:
     def control(self) -> "AppControl":
         """Remote control of the nodes: `app.control.inspect().active()`, `app.control.rate_limit(…)`."""
         return self.parts.control
+
+    @property
+    def events(self) -> "AppEvents":
+        """What nodes and tasks tell: `app.events.receiver(handlers={"task-failed": …})`."""
+        return self.parts.events
 
     # Configuration and parts
 

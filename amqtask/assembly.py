@@ -15,6 +15,7 @@ from amqtask.core.backoff import Backoff
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
 from amqtask.core.topology import declare_ops
 from amqtask.drivers import load_driver
+from amqtask.events.receiver import AppEvents
 from amqtask.hooks import Middleware
 from amqtask.publisher import Publisher
 from amqtask.result import ResultAccess
@@ -127,6 +128,11 @@ class Parts:
 
     def _revoke(self, task_id: str, terminate: bool, signal: str) -> None:
         self.control.revoke(task_id, terminate=terminate, signal=signal)
+
+    @cached_property
+    def events(self) -> AppEvents:
+        """What nodes and tasks tell."""
+        return AppEvents(self.session_options, self.config.events.exchange, lambda: self.control.heartbeat())
 
     @cached_property
     def control(self) -> AppControl:

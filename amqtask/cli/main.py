@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delayed": ("amqtask.cli.delayed:delayed", "Show what waits for its time."),
     "dlq": ("amqtask.cli.dlq:dlq", "Look at dead letters, send them again, throw them away."),
     "control": ("amqtask.cli.control:control", "Change what nodes do."),
+    "events": ("amqtask.cli.events:events", "Show events of nodes and tasks."),
     "inspect": ("amqtask.cli.inspect:inspect", "Ask nodes what they do."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
     "result": ("amqtask.cli.result:result", "Show what became of a task."),

@@ -73,6 +73,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
     help="The least level of log lines.",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Lines to read, or a JSON object a line.")
+@click.option("-E", "--events", is_flag=True, default=None, help="Send events of tasks and signs of life.")
 @click.option("-I", "--include", multiple=True, callback=_split, help="More modules that define tasks.")
 @click.option("--create-missing-queues", is_flag=True, help="Declare queues of -Q that the configuration lacks.")
 @click.option("--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after so many tasks.")
@@ -92,6 +93,7 @@ def worker(
     name: str | None,
     log_level: str | None,
     log_format: str | None,
+    events: bool | None,
     include: tuple[str, ...],
     create_missing_queues: bool,
     max_tasks_per_child: int | None,
@@ -117,6 +119,7 @@ def worker(
         log_level=log_level.upper() if log_level else None,
         log_format=log_format,
         create_missing_queues=create_missing_queues,
+        events=events,
         include=include,
         max_tasks_per_child=max_tasks_per_child,
         time_limit=time_limit,

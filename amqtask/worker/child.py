@@ -154,7 +154,7 @@ class Child:
         )
         self._executor = executor
         self._node = Node(self._app, self._options, executor, self._board, listener)
-        self._node.steering.begin(self._orders, self._tell)
+        self._node.steering.begin(self._orders, self._tell, events=self._app.config.events.enabled)
         self._life = Life(self._app, Member(worker_info(self._app, self._plan), self._index, self._node))
         try:
             self._life.begin()

@@ -99,7 +99,8 @@ class Finisher:
         self._settle = settle
         self._ended = ended
         self._later = later
-        self._emit = emit
+        self.emit = emit
+        """Takes events; None while nobody wants any, so that they cost nothing."""
         self.counters = Counters()
 
     def finish(self, execution: Execution, outcome: Outcome) -> None:
@@ -227,8 +228,9 @@ class Finisher:
             self._outbox.send(ticket)
 
     def _tell(self, execution: Execution, effect: Emit, done: Done) -> None:
-        if self._emit is not None:
-            self._emit(effect.type, execution, effect.outcome)
+        emit = self.emit
+        if emit is not None:
+            emit(effect.type, execution, effect.outcome)
         done(None)
 
     def _terms(self, execution: Execution) -> Terms:
@@ -240,7 +242,7 @@ class Finisher:
             ignore_result=ignores_result(execution),
             links=links,
             errbacks=body is not None and bool(body.errbacks or body.chord),
-            events=self._emit is not None,
+            events=self.emit is not None,
             on_effect_failure=effective.on_effect_failure,
         )
 

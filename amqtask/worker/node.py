@@ -129,8 +129,7 @@ class Node:
         )
 
         self.flow.attach(self.consumer, self.session)
-        self.telling = Telling(self, app.config.events.exchange)
-        self.steering = Steering(self)
+        self.steering = Steering(self, Telling(self, app.config.events.exchange))
         self.limits = Limits(
             executor=executor,
             finish=self.finisher.finish,
@@ -167,7 +166,7 @@ class Node:
 
     def close(self, timeout: float) -> None:
         """Send what is decided and close the connections; what still runs goes back to its queue."""
-        self.telling.close()
+        self.steering.telling.close()
         self._app.publisher.flush(timeout)
         self.session.call_soon(lambda: None)
         self.session.stop(timeout)
@@ -245,7 +244,7 @@ class Node:
             return
         execution = Execution(request, queue, task, self._effective(task), self.executing)
         self._held[execution] = None
-        self.telling.received(execution)
+        self.steering.telling.received(execution)
         if delivery.redelivered and execution.effective.on_worker_lost == "fail":
             self.call_later(GRACE, partial(self._admit, execution))
         else:
@@ -336,7 +335,7 @@ class Node:
     def _started(self, execution: Execution) -> None:
         self.flow.started(execution.started)
         self.steering.started[execution.request.task] += 1
-        self.telling.started(execution)
+        self.steering.telling.started(execution)
         logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
         if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits

@@ -150,6 +150,7 @@ def _overrides(order: Order) -> list[str]:
         ("worker.max_tasks_per_child", order.max_tasks_per_child),
         ("worker.time_limit", order.time_limit),
         ("worker.soft_time_limit", order.soft_time_limit),
+        ("events.enabled", order.events),
         ("log.level", order.log_level),
         ("log.format", order.log_format),
     ]

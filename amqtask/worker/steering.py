@@ -17,6 +17,7 @@ from amqtask.worker.execution import Execution
 from amqtask.worker.finish import label
 from amqtask.worker.gate import Gate
 from amqtask.worker.pipe import Note
+from amqtask.worker.telling import Telling
 
 if TYPE_CHECKING:
     from amqtask.worker.node import Node
@@ -27,8 +28,9 @@ logger = get_logger("control")
 class Steering:
     """Obeys orders. `begin` before the node starts; `obey` from any thread."""
 
-    def __init__(self, node: "Node") -> None:
+    def __init__(self, node: "Node", telling: Telling) -> None:
         self._node = node
+        self.telling = telling
         self.tell: Callable[[Note], None] = lambda note: None
         """To the supervisor."""
         self.started: collections.Counter[str] = collections.Counter()
@@ -37,19 +39,22 @@ class Steering:
         self._stamped: set[tuple[str, str]] = set()
         self._soft_hard: dict[str, tuple[float | None, float | None]] = {}
         self._limited: dict[str, Effective] = {}
+        self._events = False
         self._consumers: dict[str, bool] = {}
         self._paused: set[str] = set()
         self.gate = Gate(
             tell=lambda note: self.tell(note),
             submit=node.executor.submit,
-            delay=lambda execution, outcome: node.finisher.finish(execution, outcome),
+            delay=node.drop,
             window=lambda queue: node.flow.window(queue),
             now=node.clock.time,
         )
 
-    def begin(self, orders: list[Note], tell: Callable[[Note], None]) -> None:
+    def begin(self, orders: list[Note], tell: Callable[[Note], None], *, events: bool) -> None:
         """Obey what holds already, before the node is started."""
         self.tell = tell
+        self._events = events
+        self.telling.switch(events)
         for order in orders:
             self._obey(order["method"], order["arguments"])
         self._consume()
@@ -118,7 +123,7 @@ class Steering:
         if method in ("revoke", "revoke_by_stamped_headers"):
             for execution in self._node.reserved():
                 if self.is_revoked(execution.request):
-                    self._node.finisher.finish(execution, Revoked())
+                    self._node.drop(execution, Revoked())
         elif method in ("add_consumer", "cancel_consumer", "pause", "resume"):
             self._consume()
 
@@ -144,6 +149,8 @@ class Steering:
                 self._paused.add(queue)
             case "resume":
                 self._paused.discard(queue)
+            case "enable_events" | "disable_events":
+                self.telling.switch(method == "enable_events")
             case "forget":
                 self._forget(str(arguments.get("key")))
 
@@ -164,6 +171,8 @@ class Steering:
                 self._consumers.pop(name, None)
             case "pause":
                 self._paused.discard(name)
+            case "events":
+                self.telling.switch(self._events)
         self._consume()
 
     def _consume(self) -> None:

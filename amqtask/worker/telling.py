@@ -1,0 +1,98 @@
+"""Telling: the events of tasks in one process. Off unless they are wanted."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.events.emitter import Emitter
+from amqtask.events.model import cut
+from amqtask.worker.execution import Execution
+
+if TYPE_CHECKING:
+    from amqtask.worker.node import Node
+
+
+class Telling:
+    """Makes events of what happens to executions. `switch` from any thread."""
+
+    def __init__(self, node: "Node", exchange: str) -> None:
+        self._node = node
+        self._exchange = exchange
+        self._emitter: Emitter | None = None
+        self.on = False
+
+    def switch(self, on: bool) -> None:
+        """Send events, or none."""
+        if on and self._emitter is None:
+            node = self._node
+            self._emitter = Emitter(
+                node=node.options.name,
+                exchange=self._exchange,
+                clock=node.clock,
+                publisher=node.publisher,
+                later=node.call_later,
+            )
+        self.on = on
+        self._node.finisher.emit = self.ended if on else None
+
+    def close(self) -> None:
+        """Send what waits."""
+        if self._emitter is not None:
+            self._emitter.flush()
+
+    def received(self, execution: Execution) -> None:
+        """A task came."""
+        if not self.on:
+            return
+        request = execution.request
+        self._emit(
+            "task-received",
+            execution,
+            {
+                "name": request.task,
+                "args": cut(request.argsrepr or "()"),
+                "kwargs": cut(request.kwargsrepr or "{}"),
+                "retries": request.retries,
+                "eta": _iso(request.eta),
+                "expires": _iso(request.expires),
+                "root_id": request.root_id,
+                "parent_id": request.parent_id,
+                "queue": execution.queue,
+                "routing_key": execution.delivery.routing_key,
+                "exchange": execution.delivery.exchange,
+            },
+        )
+
+    def started(self, execution: Execution) -> None:
+        """A task got its slot."""
+        if self.on:
+            self._emit("task-started", execution, {"name": execution.request.task})
+
+    def ended(self, kind: str, execution: Execution, outcome: Outcome) -> None:
+        """A task ended, one way or another."""
+        self._emit(kind, execution, _fields(outcome))
+
+    def _emit(self, kind: str, execution: Execution, fields: dict[str, Any]) -> None:
+        emitter = self._emitter
+        if emitter is not None:
+            emitter.emit(kind, {"uuid": execution.id, **fields})
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Success):
+        return {"result": cut(repr(outcome.value)), "runtime": outcome.runtime}
+    if isinstance(outcome, Failure):
+        return {"exception": cut(repr(outcome.error)), "traceback": outcome.traceback, "runtime": outcome.runtime}
+    if isinstance(outcome, RetryWanted):
+        return {"exception": cut(repr(outcome.error)), "traceback": outcome.traceback, "retries": outcome.retries}
+    if isinstance(outcome, Rejected):
+        return {"requeue": outcome.requeue}
+    if isinstance(outcome, Refused):
+        return {"requeue": False, "exception": outcome.detail}
+    if isinstance(outcome, Revoked):
+        return {"terminated": outcome.terminated, "signum": outcome.signal, "expired": outcome.expired}
+    return {}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
