@@ -1,6 +1,7 @@
 """Beat: one scheduler as a program runs it. The composition root: session, leadership, service, keeper and store."""
 
 import math
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,12 +14,14 @@ from amqtask.beat.leader import Leadership, leader_queue, with_heartbeat
 from amqtask.beat.outlet import Outlet
 from amqtask.beat.service import Counters, Service
 from amqtask.beat.store import Store, StoreSetup, open_store
+from amqtask.beat.telling import Telling
 from amqtask.beat.ticker import Tick
 from amqtask.core.entry import ScheduleEntry
 from amqtask.core.tick import COPY, DUE
 from amqtask.core.topology import declare_ops
 from amqtask.core.wallclock import zone_named
 from amqtask.errors import BrokerError, ChannelClosed
+from amqtask.events.emitter import Emitter
 from amqtask.log import event, get_logger
 from amqtask.publisher import HOPELESS
 from amqtask.session import Session, explain
@@ -73,6 +76,15 @@ class Beat:
         self._give_up_at = self._clock.monotonic() + config.broker.start_timeout
         self._foreign: dict[str, TaskOptions] = {}
         self._outlet = Outlet()
+        self._telling = Telling(self._clock)
+        if config.events.enabled:
+            self._telling.emitter = Emitter(
+                node=f"beat@{socket.gethostname()}",
+                exchange=config.events.exchange,
+                clock=self._clock,
+                publisher=app.publisher,
+                later=self._telling.later,
+            )
         self._keeper = Keeper(store_of(app), fenced=lambda: self._session.call_soon(self._service.fenced))
         defined = defined_entries(app)
         self._service = Service(
@@ -86,6 +98,7 @@ class Beat:
             outlet=self._outlet,
             keeper=self._keeper,
             post=self._post,
+            telling=self._telling,
             call_soon=lambda call: self._session.call_soon(call),
         )
         self._leadership = Leadership(
@@ -98,7 +111,7 @@ class Beat:
         )
         self._session = Session(
             with_heartbeat(app.session_options, math.ceil(config.beat.heartbeat)),
-            [self._leadership, self._service],
+            [self._leadership, self._service, self._telling],
             name="beat",
             on_failure=self._connect_failed,
         )
@@ -135,6 +148,7 @@ class Beat:
         while not finished.is_set() and self._clock.monotonic() < until:
             self._session.call_soon(look)
             finished.wait(0.02)
+        self._telling.flush()
         self._keeper.stop(max(1.0, until - self._clock.monotonic()))
         self._session.stop(timeout)
 

@@ -19,6 +19,7 @@ from amqtask.beat.agenda import Agenda
 from amqtask.beat.book import Book, Kept
 from amqtask.beat.keeper import Keeper
 from amqtask.beat.outlet import Outlet
+from amqtask.beat.telling import Telling
 from amqtask.beat.ticker import Missed, Tick
 from amqtask.clock import Clock
 from amqtask.core.backoff import Backoff
@@ -36,6 +37,8 @@ LONGEST_SLEEP = 30.0
 AT_ONCE = 200
 """Ticks that are sent before the connection is read again: ten thousand due at once must not cost a heartbeat."""
 BLOCKED_PAUSE = 0.5
+STORE_PATIENCE = 15.0
+"""Seconds that a beat which has the lead waits for its store, before it lets another have a try."""
 
 
 class Post(Protocol):
@@ -76,6 +79,7 @@ class Service:
         outlet: Outlet,
         keeper: Keeper,
         post: Post,
+        telling: Telling,
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
         self._new_agenda = new_agenda
@@ -83,12 +87,14 @@ class Service:
         self._outlet = outlet
         self._keeper = keeper
         self._post = post
+        self._telling = telling
         self._call_soon = call_soon
         self._backoff = Backoff(initial=1.0, maximum=30.0)
         # A term ends with the connection; what was begun in an earlier one does not count any more.
         self._term = 0
         self._epoch = 0
         self._agenda: Agenda | None = None
+        self._store_due = NEVER
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._retries: list[tuple[float, int, _Lane]] = []
@@ -116,6 +122,7 @@ class Service:
         """The token is here: take the store over, then begin."""
         self._outlet.open(connection)
         term = self._term
+        self._store_due = self._clock.monotonic() + STORE_PATIENCE
         logger.info("this beat has the lead", extra=event("beat-elected"))
         self._keeper.take_over(lambda epoch, book: self._prepare(term, epoch, book), lambda: term == self._term)
 
@@ -128,6 +135,7 @@ class Service:
         self._term += 1
         self._outlet.close()
         self._agenda = None
+        self._store_due = NEVER
         self._lanes.clear()
         self._ready.clear()
         self._retries.clear()
@@ -144,6 +152,7 @@ class Service:
 
     def _prepare(self, term: int, epoch: int, book: Book) -> None:
         """Plan all entries. On the keeper's thread: the session's must not miss its heartbeats over ten thousand."""
+        self._store_due = NEVER
         agenda = self._new_agenda()
         changed = agenda.fill(book, self._now())
         self._call_soon(lambda: self._begin(term, epoch, agenda, changed))
@@ -156,6 +165,7 @@ class Service:
         self.counters = Counters()
         if changed:
             self._keeper.save(epoch, changed)
+        self._telling.leads(epoch, len(agenda))
         logger.info("beat leads, epoch %d: %d entries", epoch, len(agenda), extra=event("beat-leads", epoch=epoch))
 
     def _reload(self, term: int, book: Book) -> None:
@@ -177,8 +187,12 @@ class Service:
         """The leadership tells."""
 
     def turn(self, now: float) -> float:
-        if self._agenda is None or self._finishing:
+        if self._finishing:
             return NEVER
+        if self._agenda is None:
+            if now >= self._store_due:
+                raise ConnectionLost("the store of beat's state does not answer; another beat may reach it")
+            return self._store_due
         ticker = self._agenda.ticker
         wall = self._now()
         turn = ticker.turn(wall, now)
@@ -272,6 +286,7 @@ class Service:
             tick.id,
             extra=event("tick", entry=tick.entry.name, tick=tick.id, due=tick.due.isoformat(), late=round(late, 6)),
         )
+        self._telling.tick(tick, late)
         if state is not None:
             self._keeper.save(self._epoch, {tick.entry.name: self._agenda.kept(tick.entry.name, state)})
         lane.attempts = 0
@@ -284,6 +299,7 @@ class Service:
     def _refused(self, lane: _Lane, tick: Tick, error: Exception) -> None:
         lane.attempts += 1
         self.counters.refused += 1
+        self._telling.refused(tick, error)
         delay = self._backoff.delay(lane.attempts, random.random())
         logger.error(
             "the tick of %s, due %s, was not taken: %s; trying again in %.1f s",

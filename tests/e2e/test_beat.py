@@ -320,12 +320,14 @@ def test_periodic_tasks_of_code_are_sent(scratch: MakeScratch) -> None:
     @app.on_after_configure
     def set_up(app):
         app.add_periodic_task(1, tick.s("added"), name="added", jitter=0.1)
+        app.add_periodic_task("FREQ=SECONDLY", tick.s("delayed").set(countdown=1, queue="lo"), name="delayed")
     """
     )
     app = scratch(tasks, "queues: {lo: {}}\ntasks: {default_queue: lo}\n")
     with app.worker("-Q", "lo", "-c", "1"), crowd(app) as beats:
         beats.start()
         eventually(lambda: len(run_dues(app, "added")) >= 2 and "decorated" in app.lines())
+        eventually(lambda: run_dues(app, "delayed"))
         beats.stop()
 
 
@@ -350,3 +352,45 @@ def test_a_broker_that_cannot_be_reached_ends_beat_with_a_clear_error(scratch: M
 
     assert done.returncode == os.EX_UNAVAILABLE
     assert "error: cannot reach" in done.stderr
+
+
+def test_ticks_are_events_for_those_who_watch(scratch: MakeScratch) -> None:
+    app = scratch(TICKING, CONFIG)
+    watch = """
+        import json
+        from amqtask.core.declare import BindQueue, DeclareExchange, DeclareQueue
+        from amqtask.drivers.base import QuietSink
+        import tasks
+
+        found = []
+
+        class Sink(QuietSink):
+            def delivered(self, delivery):
+                found.extend(json.loads(delivery.envelope.body))
+
+        options = tasks.app.session_options
+        connection = options.driver.connect(options.addresses[0], 30)
+        channel = connection.channel(Sink(), confirms=False)
+        channel.declare(DeclareExchange(name="aqt.events", type="topic"))
+        queue = channel.declare(DeclareQueue(exclusive=True, durable=False)).name
+        channel.declare(BindQueue(queue=queue, exchange="aqt.events", routing_key="#"))
+        channel.consume(queue, no_ack=True, exclusive=True, arguments={})
+        note("watching")
+        while not any(event["type"] == "beat-tick" for event in found):
+            connection.poll(1)
+        for event in found:
+            note("event", event["type"], event.get("entry"))
+        connection.close()
+        """.replace("note(", "tasks.note(")
+    watcher = app.start_python(watch)
+    try:
+        with crowd(app) as beats:
+            eventually(lambda: "watching" in app.lines())
+            beats.start("--set", "events.enabled=true").wait_for("tick", 2)
+            assert watcher.wait(60) == 0
+            beats.stop()
+    finally:
+        watcher.kill()
+        watcher.wait()
+
+    assert {"event beat-tick one", "event beat-tick two"} & set(app.lines())

@@ -10,7 +10,8 @@ from amqtask.beat.agenda import FORGET_AFTER, Agenda
 from amqtask.beat.book import Book, Kept
 from amqtask.beat.keeper import Keeper
 from amqtask.beat.outlet import Outlet
-from amqtask.beat.service import Service
+from amqtask.beat.service import STORE_PATIENCE, Service
+from amqtask.beat.telling import Telling
 from amqtask.beat.ticker import Tick
 from amqtask.core.entry import EntryState, ScheduleEntry, entry_from_dict
 from amqtask.core.message import Envelope
@@ -65,10 +66,12 @@ class Shelf:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.epoch = 0
+        self.is_dumb = False
 
     def take_over(self, done: Callable[[int, Book], None], wanted: Callable[[], bool]) -> None:
         self.epoch += 1
-        done(self.epoch, self.book)
+        if not self.is_dumb:
+            done(self.epoch, self.book)
 
     def load(self, done: Callable[[Book], None], wanted: Callable[[], bool]) -> None:
         done(self.book)
@@ -95,6 +98,7 @@ class Rig:
             outlet=cast(Outlet, self.broker),
             keeper=cast(Keeper, self.shelf),
             post=self._post,
+            telling=Telling(self.clock),
             call_soon=lambda call: call(),
         )
 
@@ -391,3 +395,13 @@ def test_the_latest_tick_is_known():
     rig.pass_time(SECOND * 1.5)
 
     assert rig.service.counters.latest == pytest.approx(0.5)
+
+
+def test_a_beat_whose_store_does_not_answer_lets_another_have_a_try():
+    rig = Rig(entry())
+    rig.shelf.is_dumb = True
+    rig.lead()
+    assert rig.pass_time(SECOND) == pytest.approx(STORE_PATIENCE - 1)
+
+    with pytest.raises(ConnectionLost):
+        rig.pass_time(STORE_PATIENCE * SECOND)
