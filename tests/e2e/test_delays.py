@@ -12,7 +12,7 @@ import pytest
 from amqtask import App
 from amqtask.core.declare import DeclareQueue, DeleteExchange, DeleteQueue
 from amqtask.core.delay import LOST, Relay, entry, level_name
-from amqtask.core.message import Envelope
+from amqtask.core.message import Envelope, HeaderValue
 from amqtask.errors import NotFound, PermissionDenied, TaskRevoked
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
@@ -114,7 +114,8 @@ def test_what_would_have_expired_when_it_may_run_is_revoked_at_once_and_not_sent
     make_app: Callable[..., App], queues: Queues
 ) -> None:
     app = make_app()
-    for call in ({"expires": -1.0}, {"expires": 5.0, "countdown": 10.0}):
+    calls: list[dict[str, Any]] = [{"expires": -1.0}, {"expires": 5.0, "countdown": 10.0}]
+    for call in calls:
         result = app.send_task("t", queue="plain", **call)
         with pytest.raises(TaskRevoked, match="expired"):
             result.get(timeout=60)
@@ -155,7 +156,7 @@ def test_a_destination_that_takes_nothing_stalls_its_own_relay_only(
 ) -> None:
     app = make_app()
     if why == "full":
-        arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        arguments: dict[str, HeaderValue] = {"x-max-length": 1, "x-overflow": "reject-publish"}
         queues.do(DeclareQueue(name="bad", arguments=arguments))
         queues.put(Envelope(body=b""), "bad")
     sender = app.parts.sender
@@ -227,7 +228,7 @@ def test_a_message_that_comes_long_before_its_time_is_delayed_again(scratch: Mak
     app = scratch(TASKS)
     with app.worker("-c", "1"), Queues(vhost) as queues:
         due = datetime.now(UTC) + timedelta(seconds=6)
-        headers = {"task": "tasks.mark", "id": "early", "eta": due.isoformat(), "retries": 0}
+        headers: dict[str, HeaderValue] = {"task": "tasks.mark", "id": "early", "eta": due.isoformat(), "retries": 0}
         body = b'[["x"], {}, {}]'
         queues.put(
             Envelope(body=body, headers=headers, content_type="application/json", content_encoding="utf-8"), "lo"

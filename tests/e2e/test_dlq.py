@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from amqtask.core.declare import DeclareQueue
@@ -193,8 +194,7 @@ def test_a_replay_killed_in_the_middle_loses_nothing_and_doubles_one_at_the_most
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            wanted = share * count
-            eventually(lambda wanted=wanted: (queues.depth("work") or 0) >= wanted, 60)
+            eventually(partial(holds, queues, "work", share * count), 60)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
         eventually(lambda: (queues.depth("work") or 0) + (queues.depth("work.dlq") or 0) >= count, 60)
@@ -204,6 +204,11 @@ def test_a_replay_killed_in_the_middle_loses_nothing_and_doubles_one_at_the_most
         found = Counter(str(delivery.envelope.headers["id"]) for delivery in queues.take("work", total))
     assert set(found) == {str(n) for n in range(count)}, "none is lost"
     assert total - count <= 2, "each cut doubled one at the most"
+
+
+def holds(queues: Queues, queue: str, wanted: float) -> bool:
+    """Whether a queue has so many messages."""
+    return (queues.depth(queue) or 0) >= wanted
 
 
 def test_a_filter_that_is_none_is_refused_with_what_there_is(scratch: MakeScratch) -> None:
