@@ -21,6 +21,7 @@ from amqtask.core.outcome import (
     Success,
     Survived,
 )
+from amqtask.errors import TaskError, TaskRevoked
 
 
 class Policy(Enum):
@@ -41,6 +42,8 @@ class Terms:
     links: bool = False
     """The message carries callbacks, a chain or a chord."""
     errbacks: bool = False
+    chord: bool = False
+    """The message, or the end of its chain, is a member of a chord."""
     events: bool = False
     on_effect_failure: Policy = Policy.REQUEUE
 
@@ -66,7 +69,7 @@ class Republish:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Send what follows on success: links, the rest of the chain, the chord's part."""
+    """Send what follows on success: links, the rest of the chain."""
 
     value: object
 
@@ -80,6 +83,20 @@ class CallErrbacks:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnPart:
+    """Add the result to the chord, and finish it if it was the last."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class FailPart:
+    """Tell the chord that a member is never going to have a result."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Send an event."""
 
@@ -87,7 +104,7 @@ class Emit:
     outcome: Outcome
 
 
-Effect: TypeAlias = StoreResult | Republish | Continue | CallErrbacks | Emit
+Effect: TypeAlias = StoreResult | Republish | Continue | CallErrbacks | ReturnPart | FailPart | Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +143,9 @@ def decide(outcome: Outcome, terms: Terms) -> Decision:
     if isinstance(outcome, Rejected):
         verdict = Verdict.REQUEUE if outcome.requeue else Verdict.DEAD_LETTER
         death = None if outcome.requeue else Death("rejected", outcome.reason)
-        return Decision(verdict if terms.acks_late else None, _events(terms, "task-rejected", outcome), death)
+        left = () if outcome.requeue else _leaving(terms, TaskError(f"rejected: {outcome.reason}"))
+        effects = (*left, *_events(terms, "task-rejected", outcome))
+        return Decision(verdict if terms.acks_late else None, effects, death)
     if isinstance(outcome, Ignored):
         return DONE if terms.acks_late else DONE_EARLY
     if isinstance(outcome, Refused):
@@ -135,21 +154,32 @@ def decide(outcome: Outcome, terms: Terms) -> Decision:
         return Decision(Verdict.DEAD_LETTER, _events(terms, "task-rejected", outcome), death)
     if isinstance(outcome, Revoked):
         because = "expired" if outcome.expired else "terminated" if outcome.terminated else "revoked"
-        effects = (StoreResult("REVOKED", value=because), *_events(terms, "task-revoked", outcome))
+        left = _leaving(terms, TaskRevoked(because))
+        effects = (StoreResult("REVOKED", value=because), *left, *_events(terms, "task-revoked", outcome))
         return Decision(Verdict.ACK, effects if not terms.ignore_result else effects[1:])
     if isinstance(outcome, Survived):
         return Decision(Verdict.ACK, (Republish(tally=outcome.tally),))
     return Decision(Verdict.ACK, (Republish(eta=outcome.eta),))
 
 
+def fenced(decision: Decision) -> Decision:
+    """What is left to do for a delivery that the broker took back while its task ran.
+
+    Whoever gets the message next settles it and sends what follows; here only the result is told, marked as stale.
+    """
+    return Decision(None, tuple(effect for effect in decision.effects if isinstance(effect, StoreResult)))
+
+
 def _success(outcome: Success, terms: Terms) -> Decision:
-    if terms.ignore_result and not terms.links and not terms.events:
+    if terms.ignore_result and not terms.links and not terms.chord and not terms.events:
         return DONE if terms.acks_late else DONE_EARLY
     effects: list[Effect] = []
     if not terms.ignore_result:
         effects.append(StoreResult("SUCCESS", value=outcome.value))
     if terms.links:
         effects.append(Continue(outcome.value))
+    if terms.chord:
+        effects.append(ReturnPart(outcome.value))
     effects.extend(_events(terms, "task-succeeded", outcome))
     return Decision(_ack(terms), tuple(effects))
 
@@ -160,12 +190,17 @@ def _failure(outcome: Failure, terms: Terms) -> Decision:
         effects.append(StoreResult("FAILURE", error=outcome.error, traceback=outcome.traceback))
     if terms.errbacks:
         effects.append(CallErrbacks(outcome.error, outcome.traceback))
+    effects.extend(_leaving(terms, outcome.error))
     effects.extend(_events(terms, "task-failed", outcome))
     if not (terms.dead_letter and terms.acks_late):
         return Decision(_ack(terms), tuple(effects))
     error = outcome.error
     death = Death("failed", str(error), type(error).__qualname__, outcome.traceback)
     return Decision(Verdict.DEAD_LETTER, tuple(effects), death)
+
+
+def _leaving(terms: Terms, error: BaseException) -> tuple[Effect, ...]:
+    return (FailPart(error),) if terms.chord else ()
 
 
 def _retry_state(outcome: RetryWanted) -> StoreResult:

@@ -72,6 +72,8 @@ class TaskResult:
     worker: str | None = None
     retries: int = 0
     queue: str | None = None
+    stale: bool = False
+    """The worker that reports it had lost the message when the task ended: another may report a result of its own."""
 
     @property
     def is_final(self) -> bool:
@@ -166,6 +168,8 @@ def to_celery(result: TaskResult) -> dict[str, object]:
             data[key] = value
     if result.retries:
         data["retries"] = result.retries
+    if result.stale:
+        data["stale"] = True
     return data
 
 
@@ -192,6 +196,7 @@ def from_celery(data: object) -> TaskResult:
         children=tuple(ref_from_json(child) for child in children),
         date_done=_date(data.get("date_done")),
         retries=retries if isinstance(retries, int) else 0,
+        stale=data.get("stale") is True,
         **{key: _text(data, key) for key in _OPTIONAL_TEXTS},
     )
 

@@ -15,6 +15,7 @@ from typing import cast
 
 from amqtask.clock import Clock
 from amqtask.context import Context, DeliveryInfo, enter
+from amqtask.core.body import TaskBody
 from amqtask.core.outcome import (
     DropReason,
     Failure,
@@ -109,6 +110,18 @@ class Executing:
                 return
         self._start(execution)
         self._end(execution, await self._guarded_async(execution))
+
+    def peek(self, execution: Execution) -> TaskBody | None:
+        """The body of a message that is not executed; None where it has none that could be read."""
+        try:
+            return read_body(
+                execution.request,
+                accept=self._accept,
+                max_decompressed_size=self._max_size,
+                serializers=self._serializers,
+            )
+        except MessageError:
+            return None
 
     def _open(self, execution: Execution) -> bool:
         """Decode the message; False if the task is not to run."""

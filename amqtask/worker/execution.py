@@ -39,6 +39,7 @@ class Execution:
         "request",
         "slot",
         "soft_deadline",
+        "stale",
         "started",
         "task",
     )
@@ -64,6 +65,8 @@ class Execution:
         self.slot = -1
         self.acked = False
         """The message was acknowledged before it ran."""
+        self.stale = False
+        """The broker took its message back while it ran."""
         self.ended = False
         """Its outcome is decided; a later one is dropped."""
         self.interruptible = False

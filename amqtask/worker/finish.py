@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import Failure, Ignored, Outcome, Refused, Rejected, RetryWanted, Revoked, Success, Survived
-from amqtask.core.request import Request
 from amqtask.core.settlement import (
     CallErrbacks,
     Continue,
@@ -18,50 +16,29 @@ from amqtask.core.settlement import (
     Decision,
     Effect,
     Emit,
+    FailPart,
     Policy,
     Republish,
+    ReturnPart,
     StoreResult,
     Terms,
     decide,
+    fenced,
 )
 from amqtask.core.state import FAILURE, REVOKED, SUCCESS, ResultRef, TaskResult
 from amqtask.log import event, get_logger
 from amqtask.results.base import ResultBackend
 from amqtask.ticket import Ticket
+from amqtask.worker.effects import Chords, Outbox
 from amqtask.worker.execute import ignores_result
 from amqtask.worker.execution import Execution
+from amqtask.worker.sending import Done, send_all
 
 logger = get_logger("worker")
 task_logger = get_logger("task")
 
 EFFECT_TRIES = 4
 """How often an effect that failed is tried before the task's `on_effect_failure` decides."""
-
-Done = Callable[[Exception | None], None]
-
-
-class Outbox(Protocol):
-    """Makes the messages that effects send, and sends them."""
-
-    def send(self, ticket: Ticket) -> None:
-        """Send, not waiting; the ticket's `on_done` hears what became of it."""
-        ...
-
-    def again(self, request: Request, body: TaskBody | None, queue: str, effect: Republish) -> Ticket:
-        """The message once more: its next attempt, or the same at its proper time."""
-        ...
-
-    def follow(self, execution: Execution, value: object) -> Sequence[Ticket]:
-        """What follows a success."""
-        ...
-
-    def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:
-        """What follows a failure."""
-        ...
-
-    def dead_letter(self, delivery: Delivery, queue: str, death: Death) -> Ticket | None:
-        """A copy for the dead letters of the queue; None where the configuration knows of none."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,20 +62,30 @@ class Finisher:
         node: str,
         clock: Clock,
         outbox: Outbox,
+        chords: Chords,
+        read: Callable[[Execution], TaskBody | None],
         backend: ResultBackend,
         settle: Callable[[Delivery, Verdict, str], None],
         ended: Callable[[Execution], None],
         later: Callable[[float, Callable[[], None]], None],
+        is_void: Callable[[Delivery], bool],
         emit: Callable[[str, Execution, Outcome], None] | None = None,
     ) -> None:
-        """`ended` hears when nothing of an execution is left to do; `later` calls back after so many seconds."""
+        """`ended` hears when nothing of an execution is left to do; `later` calls back after so many seconds.
+
+        `read` decodes the body of one that was never started; `is_void` says whether the broker has taken a delivery
+        back.
+        """
         self._node = node
         self._clock = clock
         self._outbox = outbox
+        self._chords = chords
+        self._read = read
         self._backend = backend
         self._settle = settle
         self._ended = ended
         self._later = later
+        self._is_void = is_void
         self.emit = emit
         """Takes events; None while nobody wants any, so that they cost nothing."""
         self.counters = Counters()
@@ -109,7 +96,18 @@ class Finisher:
             return
         execution.ended = True
         self._count(execution, outcome)
+        if execution.body is None and isinstance(outcome, Failure | Revoked):
+            # It never ran, but who waits for its chord or has an errback on it must hear of it.
+            execution.body = self._read(execution)
         decision = decide(outcome, self._terms(execution))
+        if execution.started and not execution.acked and self._is_void(execution.delivery):
+            execution.stale = True
+            logger.warning(
+                "%s ended after the broker had taken its message back; another worker may run it as well",
+                label(execution),
+                extra=event("stale", task_id=execution.id),
+            )
+            decision = fenced(decision)
         if not decision.effects and decision.death is None:
             if decision.verdict is not None:
                 self._settle(execution.delivery, decision.verdict, execution.queue)
@@ -168,6 +166,10 @@ class Finisher:
             self._send_all(self._outbox.follow(execution, effect.value), done)
         elif isinstance(effect, CallErrbacks):
             self._send_all(self._outbox.errbacks(execution, effect.error, effect.traceback), done)
+        elif isinstance(effect, ReturnPart):
+            self._chords.returned(execution, effect.value, done)
+        elif isinstance(effect, FailPart):
+            self._chords.failed(execution, effect.error, done)
         else:
             self._tell(execution, effect, done)
 
@@ -205,27 +207,12 @@ class Finisher:
             worker=self._node,
             retries=request.retries,
             queue=execution.queue,
+            stale=execution.stale,
         )
         self._backend.store(result, reply_to=request.reply_to, done=done)
 
     def _send_all(self, tickets: Sequence[Ticket], done: Done) -> None:
-        if not tickets:
-            done(None)
-            return
-        left = len(tickets)
-        failure: Exception | None = None
-
-        def sent(ticket: Ticket) -> None:
-            # All on the publisher's thread, one after another.
-            nonlocal left, failure
-            left -= 1
-            failure = failure or ticket.error
-            if left == 0:
-                done(failure)
-
-        for ticket in tickets:
-            ticket.on_done = sent
-            self._outbox.send(ticket)
+        send_all(self._outbox.send, tickets, done)
 
     def _tell(self, execution: Execution, effect: Emit, done: Done) -> None:
         emit = self.emit
@@ -235,13 +222,15 @@ class Finisher:
 
     def _terms(self, execution: Execution) -> Terms:
         effective, body = execution.effective, execution.body
-        links = body is not None and bool(body.callbacks or body.chain or body.chord)
+        links = body is not None and bool(body.callbacks or body.chain)
         return Terms(
             acks_late=effective.acks_late or not execution.acked,
             dead_letter=effective.dead_letter,
             ignore_result=ignores_result(execution),
             links=links,
-            errbacks=body is not None and bool(body.errbacks or body.chord),
+            errbacks=body is not None and bool(body.errbacks),
+            # The end of a chain that breaks may be a member.
+            chord=body is not None and bool(body.chord or body.chain),
             events=self.emit is not None,
             on_effect_failure=effective.on_effect_failure,
         )

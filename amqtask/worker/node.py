@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from amqtask.app import App
+from amqtask.builtins import register_builtins
 from amqtask.core.admission import Admission, Drop, Wait, admit
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import DropReason, Ignored, Outcome, Refused
@@ -23,6 +24,7 @@ from amqtask.session import Session
 from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
+from amqtask.worker.chords import chords_of
 from amqtask.worker.consumer import Consumer, Subscription
 from amqtask.worker.deaths import GRACE, Deaths
 from amqtask.worker.execute import Executing
@@ -32,6 +34,7 @@ from amqtask.worker.flow import Flow
 from amqtask.worker.limits import Limits
 from amqtask.worker.options import Listener, NodeOptions
 from amqtask.worker.outbox import Outbox
+from amqtask.worker.starter import Starter
 from amqtask.worker.steering import Steering
 from amqtask.worker.telling import Telling
 from amqtask.worker.ticks import Ticks
@@ -64,18 +67,23 @@ class Node:
         content = app.config.content
         self.accept = content.accept
         self._max_size = content.max_decompressed_size
+        register_builtins(app.tasks, app)
+        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=self.clock)
         outbox = Outbox(
             node=options.name,
             clock=self.clock,
             sender=app.parts.sender,
             publisher=app.publisher,
             topology=app.topology,
-            tasks=app.tasks,
+            starter=starter,
         )
+        self._chords = chords_of(app, options.name, starter)
         self.finisher = Finisher(
             node=options.name,
             clock=self.clock,
             outbox=outbox,
+            chords=self._chords,
+            read=lambda execution: self.executing.peek(execution),
             backend=app.backend,
             settle=self._settle,
             ended=self._ended,
@@ -170,6 +178,7 @@ class Node:
         self._app.publisher.flush(timeout)
         self.session.call_soon(lambda: None)
         self.session.stop(timeout)
+        self._chords.close(timeout)
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Have `call` run on the session's thread after so many seconds. From any thread."""

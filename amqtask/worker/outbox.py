@@ -1,6 +1,6 @@
 """Outbox: the messages that a worker sends for the tasks that it ran: next attempts, what follows, dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,6 +12,7 @@ from amqtask.core.deadletter import dead_envelope
 from amqtask.core.headers import CRASHED_ON
 from amqtask.core.message import PERSISTENT, Delivery, Envelope, HeaderValue, TaskMessage
 from amqtask.core.outcome import RetryWanted
+from amqtask.core.plan import Family, followed_by
 from amqtask.core.protocol import republish_envelope, to_envelope, to_message
 from amqtask.core.request import Request
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
@@ -19,14 +20,11 @@ from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
 from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
 from amqtask.publisher import Publisher
-from amqtask.registry import Registry
 from amqtask.sender import Sender, signatures
-from amqtask.task import CallOptions, TaskOptions
+from amqtask.task import CallOptions
 from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
-
-EFFECT_TIMEOUT = 30.0
-"""Seconds that an effect's message may take to be confirmed before it counts as failed and is tried again."""
+from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
 
 
 class Outbox:
@@ -40,7 +38,7 @@ class Outbox:
         sender: Sender,
         publisher: Publisher,
         topology: Topology,
-        tasks: Registry,
+        starter: Starter,
         serializers: Serializers = DEFAULT_SERIALIZERS,
     ) -> None:
         self._node = node
@@ -48,7 +46,7 @@ class Outbox:
         self._sender = sender
         self._publisher = publisher
         self._topology = topology
-        self._tasks = tasks
+        self._starter = starter
         self._serializers = serializers
 
     def send(self, ticket: Ticket) -> None:
@@ -88,10 +86,13 @@ class Outbox:
         """The callbacks with the result, and the next step of the chain."""
         body = execution.body
         assert body is not None, "it was executed"
-        tickets = [self._call(execution, Signature.from_json(callback), value) for callback in body.callbacks]
+        request = execution.request
+        tickets = []
+        for number, callback in enumerate(body.callbacks):
+            tickets += self._start(execution, Signature.from_json(callback), value, f"{request.id}/link/{number}")
         if body.chain:
-            step = Signature.from_json(body.chain[-1])
-            tickets.append(self._call(execution, step, value, chain=body.chain[:-1], chord=body.chord))
+            step = followed_by(Signature.from_json(body.chain[-1]), body.chain[:-1])
+            tickets += self._start(execution, step, value, f"{request.id}/next")
         return tickets
 
     def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:
@@ -99,7 +100,11 @@ class Outbox:
         body = execution.body
         if body is None:
             return ()
-        return [self._call(execution, Signature.from_json(errback), execution.id) for errback in body.errbacks]
+        tickets: list[Ticket] = []
+        for number, errback in enumerate(body.errbacks):
+            seed = f"{execution.id}/errback/{number}"
+            tickets += self._start(execution, Signature.from_json(errback), execution.id, seed)
+        return tickets
 
     def dead_letter(self, delivery: Delivery, queue: str, death: Death) -> Ticket | None:
         """A copy for where the queue's dead letters go; None where the configuration does not say."""
@@ -167,26 +172,12 @@ class Outbox:
             changes["kwargs"] = retry.kwargs
         return replace(message, retries=retry.retries, eta=eta, **changes)
 
-    def _call(
-        self,
-        execution: Execution,
-        signature: Signature,
-        value: object,
-        *,
-        chain: Sequence[Mapping[str, object]] = (),
-        chord: Mapping[str, object] | None = None,
-    ) -> Ticket:
+    def _start(self, execution: Execution, canvas: Signature, value: object, seed: str) -> list[Ticket]:
         request = execution.request
-        complete = signature.clone(args=(value,))
-        task = self._tasks.find(signature.task)
-        options = task.options if task is not None else TaskOptions(name=signature.task)
-        call: CallOptions = {
-            "root_id": request.root_id,
-            "parent_id": request.id,
-            **cast(CallOptions, dict(complete.options)),
-        }
-        if chain:
-            call["chain"] = chain
-        if chord is not None:
-            call["chord"] = chord
-        return self._sender.prepare(options, complete.args, complete.kwargs, call, timeout=EFFECT_TIMEOUT)
+        return self._starter.tickets(
+            canvas,
+            (value,),
+            family=Family(root_id=request.root_id, parent_id=request.id),
+            reply_to=request.reply_to,
+            seed=seed,
+        )
