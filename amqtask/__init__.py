@@ -2,6 +2,7 @@
 
 from amqtask.app import App
 from amqtask.batch import Batch
+from amqtask.canvas import BoundSignature, chain, chord, group, signature
 from amqtask.component import Component
 from amqtask.context import Context, current_task
 from amqtask.core.signature import Signature
@@ -9,6 +10,7 @@ from amqtask.errors import (
     AmqtaskError,
     BatchFailed,
     BrokerError,
+    ChordError,
     ConfigError,
     Ignore,
     MaxRetriesExceeded,
@@ -31,7 +33,7 @@ from amqtask.errors import (
 from amqtask.hooks import Middleware
 from amqtask.joining import allow_join_result
 from amqtask.lifecycle import RunningTask, WorkerInfo, WorkerProcess
-from amqtask.result import AsyncResult
+from amqtask.result import AsyncResult, GroupResult
 from amqtask.task import Task
 
 __version__ = "0.1.0"
@@ -45,6 +47,12 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Signature",
     "Task",
     "current_task",
+    # Workflows
+    "BoundSignature",
+    "chain",
+    "chord",
+    "group",
+    "signature",
     # Parts of a worker
     "Component",
     "RunningTask",
@@ -52,6 +60,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "WorkerProcess",
     # Results
     "AsyncResult",
+    "GroupResult",
     "allow_join_result",
     # Raised by a task to end otherwise, or into it
     "Ignore",
@@ -62,6 +71,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "AmqtaskError",
     "BatchFailed",
     "BrokerError",
+    "ChordError",
     "ConfigError",
     "MaxRetriesExceeded",
     "PublishError",

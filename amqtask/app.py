@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar, Unpack, overload
 
 from amqtask.batch import Batch
+from amqtask.canvas import AnySignature, signature
 from amqtask.clock import Clock, SystemClock
+from amqtask.commanding import OwnCommands
 from amqtask.component import Component
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.signature import Signature
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
     from amqtask.config.model import Config
     from amqtask.context import Context
     from amqtask.control.client import AppControl
-    from amqtask.events.receiver import AppEvents
     from amqtask.core.entry import ScheduleEntry
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
+    from amqtask.events.receiver import AppEvents
     from amqtask.periodic import EntryKeys, Periodic
     from amqtask.publisher import Publisher
     from amqtask.results.base import ResultBackend
@@ -77,6 +79,9 @@ class App:
         """
         self.name = name
         self.tasks = Registry()
+        self.commands = OwnCommands()
+        self.control_command, self.inspect_command = self.commands.control, self.commands.inspect
+        """Decorators: functions that `amqtask control` and `amqtask inspect` call on the nodes."""
         self.on_after_configure = Setups()
         """Called with the app once the configuration is read and the tasks are imported: `@app.on_after_configure`."""
         self.on = Lifecycle()
@@ -157,11 +162,13 @@ class App:
         Raises:
             As `Task.delay`.
         """
-        task = self.tasks.find(name)
-        options = task.options if task is not None else self._foreign(name)
-        return self.send(options, () if args is None else args, {} if kwargs is None else kwargs, call)
+        return self.send(self.options_of(name), () if args is None else args, {} if kwargs is None else kwargs, call)
 
-    def _foreign(self, name: str) -> TaskOptions:
+    def options_of(self, name: str) -> TaskOptions:
+        """The options of the task of this name; those of any task where it is not known here."""
+        task = self.tasks.find(name)
+        if task is not None:
+            return task.options
         # One value a name: the sender remembers what holds for an options value.
         options = self._foreign_options.get(name)
         if options is None:
@@ -170,9 +177,15 @@ class App:
 
     def signature(
         self, task: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, **options: object
-    ) -> Signature:
+    ) -> AnySignature:
         """A signature of a task by its name."""
-        return Signature(task=task, args=tuple(args), kwargs=kwargs or {}, options=options)
+        return signature(task, args, kwargs, app=self).clone((), None, **options)
+
+    def launch(
+        self, signature: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
+    ) -> Any:
+        """Send a signature (`amqtask.canvas.CanvasSender`)."""
+        return self.parts.launcher.launch(signature, args, kwargs, call)
 
     def send(
         self, options: TaskOptions, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions

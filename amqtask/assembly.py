@@ -17,7 +17,9 @@ from amqtask.core.topology import declare_ops
 from amqtask.drivers import load_driver
 from amqtask.events.receiver import AppEvents
 from amqtask.hooks import Middleware
+from amqtask.launch import Launcher
 from amqtask.publisher import Publisher
+from amqtask.registry import Registry
 from amqtask.result import ResultAccess
 from amqtask.results import load_backend
 from amqtask.results.base import ResultBackend
@@ -25,6 +27,7 @@ from amqtask.results.codec import ResultCodec
 from amqtask.results.setup import BackendSetup
 from amqtask.sender import Sender
 from amqtask.session import SessionOptions
+from amqtask.task import TaskOptions
 
 
 class Owner(Protocol):
@@ -33,6 +36,11 @@ class Owner(Protocol):
     name: str
     clock: Clock
     middleware: list[Middleware]
+    tasks: Registry
+
+    def options_of(self, name: str) -> TaskOptions:
+        """The options of a task by its name."""
+        ...
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str]) -> LoadedConfig:
@@ -77,6 +85,17 @@ class Parts:
             origin=origin,
             serializers=DEFAULT_SERIALIZERS,
             middlewares=owner.middleware,
+        )
+        self.launcher = Launcher(
+            sender=self.sender,
+            publisher=lambda: self.publisher,
+            results=lambda: self.results,
+            task=owner.tasks.find,
+            options=owner.options_of,
+            serializers=DEFAULT_SERIALIZERS,
+            clock=owner.clock,
+            window=config.publish.window,
+            timeout=config.publish.timeout,
         )
 
     @property

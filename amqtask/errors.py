@@ -230,6 +230,10 @@ class TaskRevoked(TaskError):
     """The task was revoked before it ran to its end."""
 
 
+class ChordError(TaskError):
+    """A member of a chord failed, so that its body cannot run; the message names the member."""
+
+
 class ResultTimeout(TaskError, TimeoutError):
     """The result did not come in time."""
 

@@ -211,7 +211,8 @@ class Publisher(QuietSink):
                     text = f"{error}; {recipe.hint}" if recipe.hint else str(error)
                     ticket.finish(type(error)(text, code=error.code, text=error.text))
                     return False
-                self._declared.add(recipe.name)
+                if not recipe.once:
+                    self._declared.add(recipe.name)
         return True
 
     def _renew(self, ticket: Ticket) -> bool:

@@ -34,6 +34,7 @@ from amqtask.ticket import Ticket
 TREE = tree()
 VERIFIED_TREE = verified(TREE)
 
+_FOLLOWED = {"chain", "chord", "link", "link_error"}
 _WAY = ("queue", "exchange", "routing_key", "priority", "confirm", "persistent", "mandatory")
 
 logger = get_logger("sender")
@@ -81,7 +82,12 @@ class Sender:
         _, settings, task_way = self._settings(options)
         call_way = _way(call) if call else NO_OPTIONS
         routing = self._router.resolve(
-            options.name, args, kwargs, task_options=task_way, call_options=call_way, headers=call.get("headers")
+            call.get("route_as", options.name),
+            args,
+            kwargs,
+            task_options=task_way,
+            call_options=call_way,
+            headers=call.get("headers"),
         )
         message = self.message(options, settings, args, kwargs, call)
         timeout = call.get("timeout", self._config.publish.timeout)
@@ -122,7 +128,7 @@ class Sender:
         """A ticket for one call, not sent: for what follows a task in the worker."""
         _, settings, task_way = self._settings(options)
         routing = self._router.resolve(
-            options.name,
+            call.get("route_as", options.name),
             args,
             kwargs,
             task_options=task_way,
@@ -149,7 +155,12 @@ class Sender:
         _, settings, task_way = self._settings(options)
         call_way = _way(call) if call else NO_OPTIONS
         routing = self._router.resolve(
-            options.name, args, kwargs, task_options=task_way, call_options=call_way, headers=call.get("headers")
+            call.get("route_as", options.name),
+            args,
+            kwargs,
+            task_options=task_way,
+            call_options=call_way,
+            headers=call.get("headers"),
         )
 
         def publish(final: TaskMessage) -> None:
@@ -191,7 +202,7 @@ class Sender:
             time_limit=call.get("time_limit"),
             soft_time_limit=call.get("soft_time_limit"),
             ignore_result=ignore,
-            reply_to=call["reply_to"] or None if "reply_to" in call else (None if ignore else self._reply_to()),
+            reply_to=call["reply_to"] or None if "reply_to" in call else self._answer_to(ignore, call),
             shadow=shadow,
             origin=self._origin,
             stamps=call.get("stamps", {}),
@@ -283,6 +294,10 @@ class Sender:
             known = (options, effective(options, self._config), _task_way(options))
             self._effective[options.name] = known
         return known
+
+    def _answer_to(self, ignore: bool, call: CallOptions) -> str | None:
+        # What follows a task that ignores its result may well have one.
+        return None if ignore and not _FOLLOWED & call.keys() else self._reply_to()
 
     def _reply_to(self) -> str | None:
         try:

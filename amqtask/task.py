@@ -3,12 +3,14 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
 
+from amqtask.canvas import BoundSignature, CanvasSender, bind
 from amqtask.context import Context, running
+from amqtask.core.canvas import chunks_of, map_of
 from amqtask.core.message import HeaderValue
 from amqtask.core.outcome import RetryWanted
 from amqtask.core.retry import RetryPolicy
@@ -16,7 +18,7 @@ from amqtask.core.settlement import Policy
 from amqtask.core.signature import Signature
 from amqtask.core.state import PROGRESS, Progress, is_final, progress_to_json
 from amqtask.errors import MaxRetriesExceeded, Retry, TaskError, WrongArguments
-from amqtask.result import AsyncResult
+from amqtask.result import AsyncResult, GroupResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,12 +58,14 @@ class RetryOptions(TypedDict, total=False):
     persistent: bool
     mandatory: bool
     timeout: float
+    route_as: str
 
 
 class CallOptions(RetryOptions, total=False):
     """Options of one call; each beats the routes, which beat the task's own options.
 
     `countdown`, limits and `timeout` are seconds; `expires` seconds or an instant; `timeout` bounds the publish.
+    `route_as` is the name of another task, by which the routes are asked.
     """
 
     countdown: float
@@ -117,7 +121,7 @@ class TaskOptions:
         return frozenset(f.name for f in fields(cls)) - {"doc"}
 
 
-class Sender(Protocol):
+class Sender(CanvasSender, Protocol):
     """Who sends a task's calls: the app."""
 
     def send(
@@ -199,13 +203,25 @@ class Task(Generic[P, R]):
         except TypeError as error:
             raise WrongArguments(f"{self.name}{self._signature}: {error}") from None
 
-    def s(self, *args: object, **kwargs: object) -> Signature:
+    def s(self, *args: object, **kwargs: object) -> BoundSignature[AsyncResult[R]]:
         """A signature: this call as a value, which a chain completes with the result before it."""
-        return Signature(task=self.name, args=tuple(args), kwargs=dict(kwargs))
+        return BoundSignature(task=self.name, args=tuple(args), kwargs=dict(kwargs), sender=self._sender)
 
-    def si(self, *args: object, **kwargs: object) -> Signature:
+    def si(self, *args: object, **kwargs: object) -> BoundSignature[AsyncResult[R]]:
         """An immutable signature: results before it are not handed to it."""
-        return Signature(task=self.name, args=tuple(args), kwargs=dict(kwargs), immutable=True)
+        return self.s(*args, **kwargs).set(immutable=True)
+
+    def map(self, items: Iterable[object]) -> BoundSignature[AsyncResult[list[R]]]:
+        """One message that calls the task for each item, one after another."""
+        return bind(map_of(self.s(), items), self._sender)
+
+    def starmap(self, items: Iterable[Sequence[object]]) -> BoundSignature[AsyncResult[list[R]]]:
+        """One message that calls the task with the values of each item."""
+        return bind(map_of(self.s(), items, star=True), self._sender)
+
+    def chunks(self, items: Iterable[Sequence[object]], size: int) -> BoundSignature[GroupResult]:
+        """A group of starmaps of so many items each; the last may have fewer."""
+        return bind(chunks_of(self.s(), items, size), self._sender)
 
     @property
     def request(self) -> Context:

@@ -97,12 +97,14 @@ DeclareOp: TypeAlias = (
 class Recipe:
     """Operations that together make something, under a name by which it is remembered that they were done.
 
-    `hint` says what to do where the broker refuses one of them.
+    `hint` says what to do where the broker refuses one of them. `once`: it is needed for one message only, and not
+    remembered.
     """
 
     name: str
     ops: tuple[DeclareOp, ...]
     hint: str = ""
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ or chord is a signature too; its `subtask_type` says which, its kwargs hold its 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from amqtask.core.glimpse import glimpse
 from amqtask.errors import MalformedMessage
@@ -35,9 +36,7 @@ class Signature:
         parts += [f"{name}={value!r}" for name, value in self.kwargs.items()]
         return f"{self.task}({', '.join(parts)})"
 
-    def clone(
-        self, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, **options: object
-    ) -> "Signature":
+    def clone(self, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, **options: object) -> Self:
         """The signature completed: `args` go before its own, `kwargs` and `options` over its own.
 
         An immutable one takes the options only. Options that tie it to its group and its stamps stay.
@@ -47,18 +46,22 @@ class Signature:
             return merged
         return replace(merged, args=(*args, *self.args), kwargs={**self.kwargs, **(kwargs or {})})
 
-    def set(self, *, immutable: bool | None = None, **options: object) -> "Signature":
+    def set(self, *, immutable: bool | None = None, **options: object) -> Self:
         """The signature with other call options, whatever they were before."""
         changed = replace(self, options={**self.options, **options})
         return changed if immutable is None else replace(changed, immutable=immutable)
 
-    def link(self, callback: "Signature") -> "Signature":
+    def link(self, callback: "Signature") -> Self:
         """The signature with one more to call with its result."""
         return self._linked("link", callback)
 
-    def link_error(self, errback: "Signature") -> "Signature":
+    def link_error(self, errback: "Signature") -> Self:
         """The signature with one more to call when it fails."""
         return self._linked("link_error", errback)
+
+    def on_error(self, errback: "Signature") -> Self:
+        """The same as `link_error`."""
+        return self.link_error(errback)
 
     @property
     def callbacks(self) -> "tuple[Signature, ...]":
@@ -87,7 +90,7 @@ class Signature:
     __json__ = to_json
 
     @classmethod
-    def from_json(cls, form: object) -> "Signature":
+    def from_json(cls, form: object) -> Self:
         """The signature of Celery's form. Signatures within its arguments and options stay in that form.
 
         Raises:
@@ -119,13 +122,13 @@ class Signature:
             chord_size=chord_size,
         )
 
-    def _with_options(self, options: Mapping[str, object]) -> "Signature":
+    def _with_options(self, options: Mapping[str, object]) -> Self:
         stamps = self.options.get("stamped_headers")
         kept = _BELONGING.union(stamps) if isinstance(stamps, list | tuple) else _BELONGING
         added = {name: value for name, value in options.items() if name not in kept or name not in self.options}
         return replace(self, options={**self.options, **added})
 
-    def _linked(self, option: str, other: "Signature") -> "Signature":
+    def _linked(self, option: str, other: "Signature") -> Self:
         linked = [signature.to_json() for signature in _signatures(self.options.get(option))]
         form = other.to_json()
         return self if form in linked else replace(self, options={**self.options, option: [*linked, form]})

@@ -33,7 +33,7 @@ from amqtask.worker.finish import Finisher, label
 from amqtask.worker.flow import Flow
 from amqtask.worker.limits import Limits
 from amqtask.worker.options import Listener, NodeOptions
-from amqtask.worker.outbox import Outbox
+from amqtask.worker.outbox import outbox_of
 from amqtask.worker.starter import Starter
 from amqtask.worker.steering import Steering
 from amqtask.worker.telling import Telling
@@ -69,19 +69,11 @@ class Node:
         self._max_size = content.max_decompressed_size
         register_builtins(app.tasks, app)
         starter = Starter(sender=app.parts.sender, options=app.options_of, clock=self.clock)
-        outbox = Outbox(
-            node=options.name,
-            clock=self.clock,
-            sender=app.parts.sender,
-            publisher=app.publisher,
-            topology=app.topology,
-            starter=starter,
-        )
         self._chords = chords_of(app, options.name, starter)
         self.finisher = Finisher(
             node=options.name,
             clock=self.clock,
-            outbox=outbox,
+            outbox=outbox_of(app, options.name, starter),
             chords=self._chords,
             read=lambda execution: self.executing.peek(execution),
             backend=app.backend,

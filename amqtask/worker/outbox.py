@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from amqtask.app import App
 from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
 from amqtask.core.crashes import total
@@ -25,6 +26,18 @@ from amqtask.task import CallOptions
 from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
+
+
+def outbox_of(app: App, node: str, starter: Starter) -> "Outbox":
+    """The outbox of an app's worker."""
+    return Outbox(
+        node=node,
+        clock=app.clock,
+        sender=app.parts.sender,
+        publisher=app.publisher,
+        topology=app.topology,
+        starter=starter,
+    )
 
 
 class Outbox:

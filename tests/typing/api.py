@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
-from amqtask import App, AsyncResult, Context, Signature, Task, current_task
+from amqtask import App, AsyncResult, BoundSignature, Context, GroupResult, Signature, Task, current_task, group
 
 app = App("typing")
 
@@ -39,7 +39,9 @@ def tasks_keep_their_signatures() -> None:
     assert_type(add.apply_async((1, 2), countdown=3.5, queue="lo"), AsyncResult[int])
     assert_type(send_mail.delay("a@b.c", urgent=True), AsyncResult[None])
     assert_type(logged.delay("x").get(), str)
-    assert_type(add.s(1), Signature)
+    assert_type(add.s(1), BoundSignature[AsyncResult[int]])
+    assert_type((add.s(1) | add.s(2)).delay().get(), int)
+    assert_type(group(add.s(1)).delay(), GroupResult)
 
 
 def a_bound_task_is_called_without_itself() -> None:

@@ -1,0 +1,181 @@
+"""Launcher: sends what comes first of a canvas, and makes the handles on what becomes of it."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from amqtask.batch import Batch, open_batch
+from amqtask.clock import Clock
+from amqtask.context import running
+from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, freeze, parts, routed_as
+from amqtask.core.declare import Arguments, DeclareQueue, Recipe
+from amqtask.core.join import Note, Opening, to_form
+from amqtask.core.message import Envelope
+from amqtask.core.plan import Call, Family, Join, join_queue, plan
+from amqtask.core.serialize import Serializers
+from amqtask.core.signature import Signature
+from amqtask.core.state import ResultRef
+from amqtask.publisher import Publisher
+from amqtask.result import AsyncResult, GroupResult, Handle, ResultAccess
+from amqtask.sender import Sender
+from amqtask.task import CallOptions, Task, TaskOptions
+from amqtask.ticket import Ticket
+
+KEEP = 7 * 24 * 3600
+"""Seconds for which the queue of a chord is kept that nobody looks at: how long its slowest member may take."""
+
+
+class Launcher:
+    """Sends canvases. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        publisher: Callable[[], Publisher],
+        results: Callable[[], ResultAccess],
+        task: Callable[[str], "Task[..., Any] | None"],
+        options: Callable[[str], TaskOptions],
+        serializers: Serializers,
+        clock: Clock,
+        window: int,
+        timeout: float,
+    ) -> None:
+        """`task` finds the tasks that are known here, `options` makes those of any name."""
+        self._sender = sender
+        self._publisher = publisher
+        self._results = results
+        self._task = task
+        self._options = options
+        self._serializers = serializers
+        self._clock = clock
+        self._window = window
+        self._timeout = timeout
+
+    def launch(
+        self, canvas: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
+    ) -> Handle:
+        """Send what comes first; returns when the broker has all of it, or at once within a batch.
+
+        Raises:
+            As `Task.delay`; BatchFailed where several messages were sent and some were not taken.
+            TypeError: a canvas takes no keyword arguments.
+        """
+        if kwargs and canvas.task in (CHAIN, GROUP, CHORD):
+            raise TypeError(f"{canvas.task} takes no keyword arguments; give them to its parts")
+        complete = canvas.clone(tuple(args), kwargs, **call)
+        frozen = freeze(complete, _new_id)
+        context = running()
+        family = Family() if context is None else Family(root_id=context.root_id, parent_id=context.id)
+        steps = list(plan(frozen.signature, (), family))
+        if len(steps) == 1 and isinstance(steps[0], Call) and frozen.ref.id == steps[0].signature.options["task_id"]:
+            return self._send(steps[0].signature)
+        access = self._results()
+        silent = {str(one.options["task_id"]) for one in calls_in(frozen.signature) if self._ignores(one)}
+        made = handles(frozen.ref, access, silent)
+        for leaf in calls_in(frozen.signature):
+            access.backend.expect(str(leaf.options["task_id"]))
+        if open_batch() is not None:
+            self._send_all(steps)
+        else:
+            with Batch(self._window):
+                self._send_all(steps)
+        return made
+
+    def _send_all(self, steps: Sequence[Call | Join]) -> None:
+        for step in steps:
+            if isinstance(step, Call):
+                self._send(step.signature)
+            else:
+                self._open(step)
+
+    def _send(self, signature: Signature) -> AsyncResult[Any]:
+        task = self._task(signature.task)
+        if task is not None and task.options.typing:
+            task.check_arguments(signature.args, signature.kwargs)
+        options = self._options(signature.task)
+        return self._sender.send(options, signature.args, signature.kwargs, call_options(signature))
+
+    def _open(self, join: Join) -> None:
+        ticket = opening(join, self._serializers, self._clock.monotonic() + self._timeout)
+        batch = open_batch()
+        assert batch is not None, "a chord is sent in a batch"
+        batch.add(ticket, self._timeout)
+        self._publisher().send(ticket)
+
+    def _ignores(self, call: Signature) -> bool:
+        given = call.options.get("ignore_result")
+        if given is not None:
+            return bool(given)
+        return self._sender.effective(self._options(call.task)).ignore_result
+
+
+def opening(join: Join, serializers: Serializers, deadline: float) -> Ticket:
+    """The message that opens a chord, with its queue: it is declared before the message is written."""
+    queue = join_queue(join.group_id)
+    note = Opening(size=join.size, body=join.body.to_json())
+    return Ticket(note_envelope(note, serializers, "json"), "", queue, deadline=deadline, needs=(join_recipe(queue),))
+
+
+def join_recipe(queue: str) -> Recipe:
+    """How the queue of a chord is made. One consumer at a time, the next takes over when it goes."""
+    arguments: Arguments = {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-expires": KEEP * 1000}
+    return Recipe(queue, (DeclareQueue(name=queue, arguments=arguments),), once=True)
+
+
+def note_envelope(note: Note, serializers: Serializers, serializer: str) -> Envelope:
+    """A message for a chord's queue.
+
+    Raises:
+        Unserializable: a result has no form.
+    """
+    encoded = serializers.encode(to_form(note), serializer)
+    return Envelope(
+        body=encoded.body, content_type=encoded.content_type, content_encoding=encoded.content_encoding, delivery_mode=2
+    )
+
+
+def call_options(signature: Signature) -> CallOptions:
+    """The options of a signature as those of a call; what no call knows is left out, as Celery's clients send more."""
+    given = signature.options
+    known = {name: given[name] for name in CallOptions.__optional_keys__ if given.get(name) is not None}
+    links = {"link": signature.callbacks, "link_error": signature.errbacks}
+    known.update({name: linked for name, linked in links.items() if linked})
+    stamped = given.get("stamped_headers")
+    if isinstance(stamped, list | tuple) and "stamps" not in known:
+        known["stamps"] = {str(name): given.get(str(name)) for name in stamped}
+    by = routed_as(signature)
+    if by is not None:
+        known["route_as"] = by
+    return cast("CallOptions", known)
+
+
+def calls_in(canvas: Signature) -> Iterator[Signature]:
+    """The calls of tasks in a frozen canvas."""
+    if canvas.task not in (CHAIN, GROUP, CHORD):
+        yield canvas
+        return
+    for part in parts(canvas):
+        yield from calls_in(part)
+    if canvas.task == CHORD:
+        yield from calls_in(body_of(canvas))
+
+
+def handles(ref: ResultRef, access: ResultAccess, silent: set[str], known: "dict[str, Handle] | None" = None) -> Handle:
+    """The handle on a canvas's result; `silent` are the ids of those that ignore it. A chain may be long."""
+    made = {} if known is None else known
+    line = [ref]
+    while line[-1].parent is not None and line[-1].parent.id not in made:
+        line.append(line[-1].parent)
+    for one in reversed(line):
+        parent = None if one.parent is None else made[one.parent.id]
+        if one.members is None:
+            made[one.id] = AsyncResult(one.id, access, parent=parent, ignored=one.id in silent)
+        else:
+            members = [handles(member, access, silent, made) for member in one.members]
+            made[one.id] = GroupResult(one.id, members, access, parent=parent)
+    return made[ref.id]
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

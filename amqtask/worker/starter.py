@@ -1,0 +1,85 @@
+"""Starter: the messages that a worker sends for a canvas that follows one of its tasks."""
+
+import itertools
+import uuid
+from collections.abc import Callable, Sequence
+
+from amqtask.clock import Clock
+from amqtask.core.canvas import freeze
+from amqtask.core.plan import Call, Family, plan
+from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
+from amqtask.core.signature import Signature
+from amqtask.core.tick import COPY
+from amqtask.launch import call_options, opening
+from amqtask.sender import Sender
+from amqtask.task import TaskOptions
+from amqtask.ticket import Ticket
+
+EFFECT_TIMEOUT = 30.0
+"""Seconds that an effect's message may take to be confirmed before it counts as failed and is tried again."""
+
+_IDS = uuid.UUID("6f2a3e0e-6d0c-4a58-9d6a-0c3f3b1c7a11")
+
+
+class Starter:
+    """Makes tickets. Safe from any thread."""
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        options: Callable[[str], TaskOptions],
+        clock: Clock,
+        serializers: Serializers = DEFAULT_SERIALIZERS,
+    ) -> None:
+        self._sender = sender
+        self._options = options
+        self._clock = clock
+        self._serializers = serializers
+
+    def tickets(
+        self,
+        canvas: Signature,
+        args: Sequence[object],
+        *,
+        family: Family,
+        reply_to: str | None,
+        seed: str,
+        copy: str | None = None,
+    ) -> list[Ticket]:
+        """What comes first of a canvas that is called with `args`.
+
+        What has no id gets one of `seed`, so that who runs again sends the same ids again. With `copy` only one of
+        several copies of these messages runs (`amqtask.worker.ticks`).
+
+        Raises:
+            MessageError, ValueError: the canvas makes no sense.
+            As `amqtask.sender.Sender.prepare`.
+        """
+        frozen = freeze(canvas, ids(seed))
+        deadline = self._clock.monotonic() + EFFECT_TIMEOUT
+        return [
+            self._ticket(step.signature, reply_to, copy)
+            if isinstance(step, Call)
+            else opening(step, self._serializers, deadline)
+            for step in plan(frozen.signature, args, family)
+        ]
+
+    def ignores_result(self, call: Signature) -> bool:
+        """Whether nothing is to be kept of a call."""
+        given = call.options.get("ignore_result")
+        return self._sender.effective(self._options(call.task)).ignore_result if given is None else bool(given)
+
+    def _ticket(self, signature: Signature, reply_to: str | None, copy: str | None) -> Ticket:
+        call = call_options(signature)
+        call.setdefault("reply_to", reply_to or "")
+        if copy is not None:
+            call["headers"] = {**call.get("headers", {}), COPY: copy}
+        options = self._options(signature.task)
+        return self._sender.prepare(options, signature.args, signature.kwargs, call, timeout=EFFECT_TIMEOUT)
+
+
+def ids(seed: str) -> Callable[[], str]:
+    """Makes ids, the same ones for the same seed."""
+    numbers = itertools.count(1)
+    return lambda: str(uuid.uuid5(_IDS, f"{seed}/{next(numbers)}"))
