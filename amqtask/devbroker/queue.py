@@ -87,6 +87,9 @@ class Queue:
 
     # Whether `basic.get` counts messages that expire because they are at the head now (measured on 3.10, 4.0, 4.3).
     _counts_what_expires_now = False
+    # A classic queue does not notice that a publish has changed its head by its priority: such a message expires when
+    # the queue is next looked at (an optimisation in rabbit_amqqueue_process.erl; seen on 4.3.6).
+    _sees_every_head = False
 
     def __str__(self) -> str:
         return f"queue '{self.name}' in vhost '{self.owner.name}'"
@@ -144,9 +147,9 @@ class Queue:
                 self._hand_over(consumer, entry)
                 return True
         self.ready.append(entry, self._level(message))
-        if self._is_limited:
-            self._drop_surplus()
-        self._drop_expired()
+        has_dropped = self._is_limited and self._drop_surplus()
+        if has_dropped or len(self.ready) == 1 or self._sees_every_head:
+            self._drop_expired()
         return True
 
     def recall(self, entry: Entry) -> None:
@@ -270,10 +273,14 @@ class Queue:
 
     # Limits and expiry.
 
-    def _drop_surplus(self) -> None:
+    def _drop_surplus(self) -> bool:
+        """Whether something had to go."""
+        has_dropped = False
         while self._drops_head and self.ready and self._is_over_limit():
+            has_dropped = True
             entry = self.ready.pop()
             self._bury(entry, DeathReason.MAXLEN)
+        return has_dropped
 
     def _is_over_limit(self) -> bool:
         too_long = self._max_length is not None and len(self.ready) > self._max_length

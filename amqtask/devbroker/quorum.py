@@ -31,6 +31,7 @@ class QuorumQueue(Queue):
     """A quorum queue: counters, delivery limit, its own order, at-least-once dead-lettering, delayed retry."""
 
     _counts_what_expires_now = True
+    _sees_every_head = True
 
     def _make_ready(self) -> Ready:
         profile = self.context.profile

@@ -220,6 +220,17 @@ def test_a_priority_queue_gives_the_highest_first_and_clips_at_its_maximum() -> 
     assert it.drain("q") == ["nine", "three", "one", "one again", "none"]
 
 
+def test_a_message_that_overtakes_by_priority_expires_when_the_queue_is_looked_at() -> None:
+    it = client()
+    it.declare("q", x_max_priority=3)
+    it.publish("q", "slow")
+    it.publish("q", "fast", priority=3, expiration="10")
+    it.broker.advance(START + 1)
+    assert it.channel.vhost.queue("q").message_count == 2
+
+    assert it.drain("q") == ["slow"]
+
+
 def test_an_auto_delete_queue_goes_with_its_last_consumer() -> None:
     it = client()
     it.declare("q", auto_delete=True)
