@@ -3,9 +3,9 @@
 import click
 
 from amqtask.cli.fleet import aim_options, named_arguments, narrow, show
-from amqtask.cli.inspect import free_arguments, list_commands
+from amqtask.cli.inspect import free_arguments, list_commands, own_commands
 from amqtask.cli.target import Target, target_options
-from amqtask.control.commands import Commands, Spec
+from amqtask.control.commands import Commands
 from amqtask.control.steering import CONTROL
 
 
@@ -35,24 +35,21 @@ def control(
     words: tuple[str, ...],
 ) -> int:
     """Tell nodes COMMAND: revoke, rate_limit, pause, …; --list shows all of them. `state` shows what was set."""
-    if listed or command is None:
-        list_commands(list(CONTROL))
-        return 0
-    if command == "state":
-        command = "orders"
-    spec = Commands(CONTROL).find(command) or Spec(
-        name=command, kind="control", help="", run=CONTROL[0].run, open=True, lasting=True
-    )
-    builtin = Commands(CONTROL).find(command) is not None
-    arguments = named_arguments(spec, words) if builtin else free_arguments(words)
-    if persist:
-        if not spec.lasting:
-            raise click.UsageError(f"{spec.name} cannot be persisted")
-        arguments["persist"] = True
-    if terminate:
-        arguments["terminate"] = True
-    if signal is not None:
-        arguments["signal"] = signal
     with target.load_any_app() as app:
+        known = [*CONTROL, *own_commands(app, "control")]
+        if listed or command is None:
+            list_commands(known)
+            return 0
+        name = "orders" if command == "state" else command
+        spec = Commands(known).find(name)
+        arguments = free_arguments(words) if spec is None else named_arguments(spec, words)
+        if persist:
+            if spec is not None and not spec.lasting:
+                raise click.UsageError(f"{spec.name} cannot be persisted")
+            arguments["persist"] = True
+        if terminate:
+            arguments["terminate"] = True
+        if signal is not None:
+            arguments["signal"] = signal
         nodes = narrow(app.control, destination, pattern, timeout, expect)
-        return show(nodes.call(spec.name, arguments), as_json=as_json)
+        return show(nodes.call(name, arguments), as_json=as_json)

@@ -2,10 +2,11 @@
 
 import click
 
+from amqtask.app import App
 from amqtask.cli.fleet import aim_options, named_arguments, narrow, show, usage
 from amqtask.cli.target import Target, target_options
 from amqtask.control.commands import Commands, Spec
-from amqtask.control.inspecting import INSPECT
+from amqtask.control.inspecting import INSPECT, from_json
 from amqtask.core.message import Json
 
 HIDDEN = ("hello", "commands")
@@ -31,14 +32,25 @@ def inspect(
     words: tuple[str, ...],
 ) -> int:
     """Ask nodes COMMAND: active, reserved, stats, …; --list shows all of them."""
-    if listed or command is None:
-        list_commands([spec for spec in INSPECT if spec.name not in HIDDEN])
-        return 0
-    spec = Commands(INSPECT).find(command) or Spec(name=command, kind="inspect", help="", run=INSPECT[0].run, open=True)
-    arguments = free_arguments(words) if spec.open else named_arguments(spec, words)
     with target.load_any_app() as app:
+        known = [*INSPECT, *own_commands(app, "inspect")]
+        if listed or command is None:
+            list_commands([spec for spec in known if spec.name not in HIDDEN])
+            return 0
+        spec = Commands(known).find(command) or unknown(command)
+        arguments = free_arguments(words) if spec.open else named_arguments(spec, words)
         control = narrow(app.control, destination, pattern, timeout, expect)
         return show(control.call(spec.name, arguments), as_json=as_json)
+
+
+def unknown(command: str) -> Spec:
+    """A command that may be the nodes' own: they know, or say that they do not."""
+    return Spec(name=command, kind="control", help="", run=INSPECT[0].run, open=True, lasting=True)
+
+
+def own_commands(app: App, kind: str) -> list[Spec]:
+    """The commands that the app defines."""
+    return [from_json(form) for form in app.commands.to_json() if form["kind"] == kind]
 
 
 def list_commands(specs: list[Spec]) -> None:

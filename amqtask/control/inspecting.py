@@ -1,8 +1,9 @@
 """The commands that look: those of `celery inspect` in their forms, and `processes`, `memory`, `orders`, `commands`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
-from amqtask.control.commands import Arguments, CommandFailed, Done, NodeView, Parameter, ProcessAnswer, Spec
+from amqtask.control.commands import Arguments, CommandFailed, Done, NodeView, Parameter, ProcessAnswer, Spec, Type
 from amqtask.core.message import Json
 from amqtask.core.standing import texts
 
@@ -146,6 +147,24 @@ def custom(name: str, kind: str, help: str, parameters: tuple[Parameter, ...]) -
     return Spec(
         name=name, kind="inspect" if kind == "inspect" else "control", help=help, run=run, parameters=parameters
     )
+
+
+def from_json(form: Mapping[str, Json]) -> Spec:
+    """A command that the app defines, from what its definition says of it."""
+    parameters = form["parameters"]
+    assert isinstance(parameters, list), "as it was described"
+    return custom(
+        str(form["name"]),
+        str(form["kind"]),
+        str(form["help"]),
+        tuple(_parameter(cast("Mapping[str, Json]", parameter)) for parameter in parameters),
+    )
+
+
+def _parameter(form: Mapping[str, Json]) -> Parameter:
+    if form.get("required"):
+        return Parameter(str(form["name"]), cast("Type", form["type"]))
+    return Parameter(str(form["name"]), cast("Type", form["type"]), form.get("default"))
 
 
 INSPECT = (

@@ -204,6 +204,9 @@ class Child:
 
     def _answer(self, note: Note) -> Json:
         try:
+            if note["question"] == "custom":
+                wanted = note["arguments"]
+                return {"value": self._app.commands.run(wanted["name"], wanted["arguments"])}
             return answer(self._node, note["question"], note["arguments"])
         except Exception as error:
             logger.exception("cannot answer %r", note["question"], extra=event("answer-failed"))

@@ -46,7 +46,7 @@ def brief(app: App, queues: tuple[str, ...]) -> Briefing:
         conf_given=given,
         tasks={name: _task(app, name) for name in sorted(app.tasks)},
         queues={name: queue_form(app.topology, name) for name in queues},
-        commands=(),
+        commands=tuple(app.commands.to_json()),
     )
 
 

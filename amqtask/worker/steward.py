@@ -4,10 +4,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
-from amqtask.control.commands import Arguments, CommandFailed, Commands, Parameter, ProcessAnswer, Spec, Type
-from amqtask.control.inspecting import INSPECT, custom
+from amqtask.control.commands import Arguments, CommandFailed, Commands, ProcessAnswer
+from amqtask.control.inspecting import INSPECT, from_json
 from amqtask.control.protocol import Command
 from amqtask.control.steering import CONTROL
 from amqtask.core.message import Json
@@ -114,7 +114,7 @@ class NodeSteward:
         self._plan, self._crew = plan, crew
         self._briefing = Briefing.from_json(plan.agent)
         self.name = plan.node
-        self._commands = Commands([*INSPECT, *CONTROL, *map(_custom, self._briefing.commands)])
+        self._commands = Commands([*INSPECT, *CONTROL, *map(from_json, self._briefing.commands)])
         if plan.autoscale is not None:
             self._scale_between(*plan.autoscale)
         if not self._briefing.control and not self._briefing.events:
@@ -364,20 +364,3 @@ class NodeSteward:
 def _number(value: Json) -> int:
     assert isinstance(value, int), "the command's parameters are typed"
     return value
-
-
-def _custom(form: Mapping[str, Json]) -> Spec:
-    parameters = form["parameters"]
-    assert isinstance(parameters, list), "as the plan has it"
-    return custom(
-        str(form["name"]),
-        str(form["kind"]),
-        str(form["help"]),
-        tuple(_parameter(cast("Mapping[str, Json]", parameter)) for parameter in parameters),
-    )
-
-
-def _parameter(form: Mapping[str, Json]) -> Parameter:
-    if form.get("required"):
-        return Parameter(str(form["name"]), cast("Type", form["type"]))
-    return Parameter(str(form["name"]), cast("Type", form["type"]), form.get("default"))

@@ -277,3 +277,61 @@ def test_a_node_answers_again_when_the_broker_is_back(scratch: MakeScratch, node
 def _resident(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+OWN = (
+    TASKS
+    + """
+    @app.inspect_command
+    def cache_size(unit: str = "items"):
+        \"\"\"How much is cached.\"\"\"
+        return {"size": 7, "unit": unit, "pid": os.getpid()}
+
+    @app.control_command(name="warm_up")
+    def warm(count: int, deep: bool = False):
+        \"\"\"Fill the cache.\"\"\"
+        note("warmed", count, deep)
+        return "warmed"
+    """
+)
+
+
+def test_own_commands_are_listed_and_called_by_typed_arguments(scratch: MakeScratch) -> None:
+    app = scratch(OWN)
+    listed = app.run("control", "--list", "-A", "tasks:app").stdout
+    assert "warm_up COUNT [DEEP]" in listed
+    assert "Fill the cache." in listed
+    with fleet(app, "one@h") as nodes:
+        pids = nodes.workers["one@h"].children()
+        found = nodes.ask("inspect", "cache_size", "bytes")["one@h"]
+        assert (found["size"], found["unit"], found["pid"] in pids) == (7, "bytes", True)
+        assert nodes.ask("control", "warm_up", "3", "deep=true")["one@h"] == "warmed"
+        assert app.lines() == ["warmed 3 True"]
+        said = nodes.ask("control", "warm_up", "many", code=1)["one@h"]["error"]
+        assert "count is a whole number" in said
+
+
+def test_events_of_tasks_can_be_turned_on_while_the_node_runs(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with fleet(app, "one@h") as nodes:
+        nodes.ask("control", "enable_events")
+        said = app.python(
+            """
+            import json, tasks
+            seen = []
+            with tasks.app.events.receiver(handlers={"task-*": seen.append}) as receiver:
+                while receiver.next(30)["type"] != "worker-heartbeat":
+                    pass
+                assert tasks.add.delay(1, 2).get(timeout=30) == 3
+                while not seen or seen[-1]["type"] != "task-succeeded":
+                    assert receiver.capture(limit=1, timeout=30)
+            print(json.dumps(seen))
+            """
+        )
+        events = json.loads(said)
+        assert [event["type"] for event in events] == ["task-received", "task-started", "task-succeeded"]
+        assert (events[0]["name"], events[0]["args"], events[2]["result"]) == ("tasks.add", "(1, 2)", "3")
+        assert {event["hostname"] for event in events} == {"one@h"}
+        nodes.ask("control", "disable_events")
+        dump = app.run("events", "--filter", "task-*", "--timeout", "1", "-A", "tasks:app")
+        assert dump.stdout == ""
