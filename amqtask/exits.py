@@ -13,7 +13,6 @@ from amqtask.errors import (
     PermissionDenied,
     PublishTimeout,
     UnknownQueue,
-    VhostUnavailable,
     WrongArguments,
 )
 
@@ -33,7 +32,6 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (AppImportFailed, SOFTWARE),
     (HookFailed, SOFTWARE),
     (AuthenticationFailed, os.EX_NOPERM),
-    (VhostUnavailable, os.EX_NOPERM),
     (PermissionDenied, os.EX_NOPERM),
     (ConnectionFailed, UNAVAILABLE),
     (ConnectionLost, UNAVAILABLE),
