@@ -103,8 +103,8 @@ TABLE = (
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
-        "errors clock commanding component core.retry core.signature hooks imports lifecycle registry reports result task batch"
-        " canvas",
+        "errors clock commanding component core.retry core.signature hooks imports lifecycle registry reports result"
+        " task batch canvas",
         types=f"assembly context config.* core.* periodic publisher session results.base testing.worker {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* drivers results results.*"),
