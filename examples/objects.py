@@ -27,72 +27,59 @@ class Objects:
     """The exchanges and queues that an app's configuration declares."""
 
     def __init__(self, app: App) -> None:
-        """Connect to the app's broker.
+        self._url = app.config.broker.url or ""
+        self._exchanges = tuple(app.topology.exchanges)
+        self._queues = tuple(app.topology.queues)
+
+    def standing(self) -> list[str]:
+        """Which of them the broker has already.
 
         Raises:
             NoBroker: it cannot be reached.
         """
-        url = app.config.broker.url or ""
-        self._exchanges = tuple(app.topology.exchanges)
-        self._queues = tuple(app.topology.queues)
-        try:
-            self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        except (pika.exceptions.AMQPError, OSError) as error:
-            raise NoBroker(f"cannot reach {without_password(url)}: {error!r}") from error
-
-    def standing(self) -> list[str]:
-        """Which of them the broker has already."""
         exchanges = [f"exchange {name}" for name in self._exchanges if self._has_exchange(name)]
         return exchanges + [f"queue {name}" for name in self._queues if self.depth(name) is not None]
 
     def depth(self, queue: str) -> int | None:
         """How many messages wait in a queue; None if there is no such queue."""
-        channel = self._connection.channel()
-        try:
-            count: int = channel.queue_declare(queue, passive=True).method.message_count
-        except pika.exceptions.ChannelClosedByBroker:
-            return None
-        channel.close()
-        return count
+        with self._channel() as channel:
+            try:
+                count: int = channel.queue_declare(queue, passive=True).method.message_count
+            except pika.exceptions.ChannelClosedByBroker:
+                return None
+            return count
 
     def dead_letters(self) -> list[DeadLetter]:
         """Read what lies in the dead-letter queues, and leave it there."""
-        channel = self._connection.channel()
-        found = [letter for queue in self._queues if queue.endswith(".dlq") for letter in _read(channel, queue)]
-        channel.close()  # what was read and not acknowledged goes back
-        return found
+        with self._channel() as channel:
+            # What is read and not acknowledged goes back when the channel is closed.
+            return [letter for queue in self._queues if queue.endswith(".dlq") for letter in _read(channel, queue)]
 
     def delete(self) -> None:
         """Remove them, with all that is in them."""
-        channel = self._connection.channel()
-        for queue in self._queues:
-            channel.queue_delete(queue)
-        for exchange in self._exchanges:
-            channel.exchange_delete(exchange)
-        channel.close()
-
-    def close(self) -> None:
-        """Hang up."""
-        self._connection.close()
+        with self._channel() as channel:
+            for queue in self._queues:
+                channel.queue_delete(queue)
+            for exchange in self._exchanges:
+                channel.exchange_delete(exchange)
 
     def _has_exchange(self, name: str) -> bool:
-        channel = self._connection.channel()
+        with self._channel() as channel:
+            try:
+                channel.exchange_declare(name, passive=True)
+            except pika.exceptions.ChannelClosedByBroker:
+                return False
+            return True
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        # A connection for each question: one that idles while a demo runs sends no heartbeats, and the broker cuts it.
         try:
-            channel.exchange_declare(name, passive=True)
-        except pika.exceptions.ChannelClosedByBroker:
-            return False
-        channel.close()
-        return True
-
-
-@contextmanager
-def connected(app: App) -> Iterator[Objects]:
-    """The app's objects, for as long as the block."""
-    objects = Objects(app)
-    try:
-        yield objects
-    finally:
-        objects.close()
+            connection = pika.BlockingConnection(pika.URLParameters(self._url))
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise NoBroker(f"cannot reach {without_password(self._url)}: {error!r}") from error
+        with connection:
+            yield connection.channel()
 
 
 def _read(channel: BlockingChannel, queue: str) -> Iterator[DeadLetter]:
