@@ -48,7 +48,7 @@ class InlineExecutor:
         return take_all(self._waiting)
 
     def interrupt(self, execution: Execution, error: type[BaseException]) -> bool:
-        if self._running is not execution or self._main is None:
+        if self._running is not execution or self._main is None or not execution.interruptible:
             return False
         self._interrupt = (execution, error)
         signal.pthread_kill(self._main, INTERRUPT)

@@ -293,7 +293,7 @@ def test_what_does_not_run_cannot_be_interrupted(stage: Stage) -> None:
 def hasty() -> Iterator[None]:
     """Threads take turns as often as they can."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
+    sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
 
@@ -312,13 +312,13 @@ def test_an_interrupt_that_comes_late_hits_nobody(stage: Stage) -> None:
 
     def script() -> None:
         acts = []
-        for number in range(400):
+        for number in range(200):
             act = stage.act(coroutine if number % 4 == 0 else work)
             acts.append(act)
-            until = time.monotonic() + 20
-            while not act.finished and time.monotonic() < until:
+            # A few times each, not all the time: a storm of signals would leave the main thread no time to go on.
+            for _ in range(4):
                 stage.executor.interrupt(act, Told)
-                time.sleep(0)
+                time.sleep(chance.random() / 5000)
         ended(*acts)
         assert {act.started for act in acts} == {act.finished for act in acts} == {1}
         for act in acts:
