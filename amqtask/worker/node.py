@@ -120,7 +120,7 @@ class Node:
             ack_delay=options.ack_delay,
             slots=executor.capacity,
         )
-        self._ticks = Ticks(self.clock, self._wake)
+        self._ticks = Ticks(self.clock, self._wake, app.publisher.send)
         self.session = Session(
             app.session_options,
             [self.consumer, self._ticks, self],

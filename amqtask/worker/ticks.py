@@ -18,10 +18,12 @@ from amqtask.clock import Clock
 from amqtask.core.declare import DeclareQueue
 from amqtask.core.message import Delivery, Envelope, Verdict
 from amqtask.core.tick import CLAIMS, WINDOW, Claims
+from amqtask.core.topology import DEFAULT_EXCHANGE
 from amqtask.drivers.base import Channel, Connection, QuietSink
 from amqtask.errors import BrokerError, ChannelClosed
 from amqtask.log import event, get_logger
 from amqtask.session import NEVER
+from amqtask.ticket import Ticket
 
 logger = get_logger("worker")
 
@@ -44,9 +46,11 @@ Claim = tuple[str, str, str]
 class Ticks(QuietSink):
     """A participant of the worker's session; everything happens on its thread."""
 
-    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, wake: Callable[[], None], publish: Callable[[Ticket], None]) -> None:
+        """`publish` sends over another connection than this one, which a broker in need must not block."""
         self._clock = clock
         self._wake = wake
+        self._publish = publish
         self._claims = Claims()
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -88,7 +92,8 @@ class Ticks(QuietSink):
                 return self._retry_at if self._waiting else NEVER
             while self._asked:
                 body = json.dumps(self._asked.popleft()).encode()
-                channel.publish(Envelope(body=body), "", CLAIMS, mandatory=False)
+                deadline = now + PATIENCE
+                self._publish(Ticket(Envelope(body=body), DEFAULT_EXCHANGE, CLAIMS, deadline=deadline, mandatory=False))
         while self._waiting:
             claim, (deadline, _) = next(iter(self._waiting.items()))
             if deadline > now:

@@ -11,6 +11,7 @@ from amqtask.core.tick import CLAIMS
 from amqtask.drivers.base import Connection
 from amqtask.errors import ChannelClosed, ConnectionLost, PreconditionFailed
 from amqtask.session import NEVER
+from amqtask.ticket import Ticket
 from amqtask.worker.ticks import INSISTENCE, PATIENCE, PAUSE, RETRY_DELAY, Ticks
 
 
@@ -50,10 +51,9 @@ class Stream:
         assert queue == CLAIMS
         return "tag"
 
-    def publish(self, envelope: Envelope, exchange: str, routing_key: str, *, mandatory: bool) -> int:
-        assert (exchange, routing_key) == ("", CLAIMS)
-        self.published.append(envelope.body)
-        return 0
+    def take(self, ticket: Ticket) -> None:
+        assert (ticket.exchange, ticket.routing_key) == ("", CLAIMS)
+        self.published.append(ticket.envelope.body)
 
     def settle(self, tag: int, verdict: Verdict, *, multiple: bool = False) -> None:
         self.settled.append(tag)
@@ -64,7 +64,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.clock, self.stream = HandClock(), Stream()
-        self.ticks = Ticks(self.clock, lambda: None)
+        self.ticks = Ticks(self.clock, lambda: None, self.stream.take)
         self.answers: dict[str, bool] = {}
         self._tags = itertools.count(1)
         self.ticks.opened(cast(Connection, self.stream))
