@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from amqtask.core.routing import Router
     from amqtask.core.topology import Topology
     from amqtask.events.receiver import AppEvents
+    from amqtask.launch import Launcher
     from amqtask.periodic import EntryKeys, Periodic
     from amqtask.publisher import Publisher
     from amqtask.results.base import ResultBackend
@@ -181,11 +182,10 @@ class App:
         """A signature of a task by its name."""
         return signature(task, args, kwargs, app=self).clone((), None, **options)
 
-    def launch(
-        self, signature: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
-    ) -> Any:
-        """Send a signature (`amqtask.canvas.CanvasSender`)."""
-        return self.parts.launcher.launch(signature, args, kwargs, call)
+    @property
+    def launcher(self) -> "Launcher":
+        """Sends signatures (`amqtask.canvas.CanvasSender`)."""
+        return self.parts.launcher
 
     def send(
         self, options: TaskOptions, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions

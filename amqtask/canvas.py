@@ -9,19 +9,37 @@ from amqtask.core.signature import Signature
 from amqtask.result import AsyncResult, GroupResult
 
 if TYPE_CHECKING:
+    from amqtask.context import Context
     from amqtask.task import CallOptions
 
 H = TypeVar("H", bound="AsyncResult[Any] | GroupResult")
 H2 = TypeVar("H2", bound="AsyncResult[Any] | GroupResult")
 
 
+class Launcher(Protocol):
+    """Sends what comes first of a canvas."""
+
+    def launch(
+        self, canvas: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: "CallOptions"
+    ) -> Any:
+        """Send it; the handle on its result."""
+        ...
+
+    def replace(self, canvas: Signature, context: "Context") -> None:
+        """Send it in the place of a running execution."""
+        ...
+
+    def add_to_chord(self, canvas: Signature, context: "Context") -> Any:
+        """Send it as one more member of a running execution's chord; the handle on its result."""
+        ...
+
+
 class CanvasSender(Protocol):
     """Who sends signatures: the app."""
 
-    def launch(
-        self, signature: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: "CallOptions"
-    ) -> Any:
-        """Send what comes first of a signature; the handle on its result."""
+    @property
+    def launcher(self) -> Launcher:
+        """What sends them."""
         ...
 
 
@@ -48,7 +66,7 @@ class BoundSignature(Signature, Generic[H]):
         """Send it with options of this call; errors as for `Task.delay`."""
         if self.sender is None:
             raise TypeError(f"{self.task} knows no app to send it; make it by app.signature(…) or a task's s(…)")
-        return cast("H", self.sender.launch(self, args or (), kwargs or {}, call))
+        return cast("H", self.sender.launcher.launch(self, args or (), kwargs or {}, call))
 
     def __or__(self, other: "BoundSignature[H2]") -> "BoundSignature[H2]":
         """First this, then `other` with the result; after a group `other` gets the list of its results."""

@@ -1,20 +1,22 @@
 """Launcher: sends what comes first of a canvas, and makes the handles on what becomes of it."""
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from amqtask.batch import Batch, open_batch
 from amqtask.clock import Clock
-from amqtask.context import running
-from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, freeze, parts, routed_as
+from amqtask.context import Context, running
+from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, freeze, gathered, parts, routed_as
 from amqtask.core.declare import Arguments, DeclareQueue, Recipe
-from amqtask.core.join import Note, Opening, to_form
+from amqtask.core.join import Addition, Note, Opening, to_form
 from amqtask.core.message import Envelope
-from amqtask.core.plan import Call, Family, Join, join_queue, plan
+from amqtask.core.plan import JOIN, Call, Family, Join, enlisted, join_queue, plan, stand_in
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
 from amqtask.core.state import ResultRef
+from amqtask.errors import TaskError
 from amqtask.publisher import Publisher
 from amqtask.result import AsyncResult, GroupResult, Handle, ResultAccess
 from amqtask.sender import Sender
@@ -23,6 +25,9 @@ from amqtask.ticket import Ticket
 
 KEEP = 7 * 24 * 3600
 """Seconds for which the queue of a chord is kept that nobody looks at: how long its slowest member may take."""
+
+
+_IDS = uuid.UUID("6f2a3e0e-6d0c-4a58-9d6a-0c3f3b1c7a11")
 
 
 class Launcher:
@@ -82,19 +87,57 @@ class Launcher:
                 self._send_all(steps)
         return made
 
-    def _send_all(self, steps: Sequence[Call | Join]) -> None:
+    def replace(self, canvas: Signature, context: Context) -> None:
+        """Send a canvas in the place of a running task: with its id, its callbacks, and what follows it."""
+        for callback in context.callbacks:
+            canvas = canvas.link(Signature.from_json(callback))
+        for errback in context.errbacks:
+            canvas = canvas.link_error(Signature.from_json(errback))
+        place = {"group_id": context.group, "group_index": context.group_index, "chord": context.chord}
+        known = {name: value for name, value in place.items() if value is not None}
+        canvas = stand_in(canvas, str(context.id), context.chain, known)
+        self._send_for(canvas, context, f"{context.id}/replaced/{context.retries}")
+
+    def add_to_chord(self, canvas: Signature, context: Context) -> Handle:
+        """Send a canvas as one more member of the chord that a running task is a member of.
+
+        Raises:
+            TaskError: the task is in no chord.
+        """
+        if context.chord is None:
+            raise TaskError(f"{context.task} is in no chord")
+        seed = f"{context.id}/added/{len(context.children)}"
+        frozen = freeze(gathered(canvas), ids(seed))
+        queue = str(context.chord.get(JOIN) or join_queue(str(context.group)))
+        deadline = self._clock.monotonic() + self._timeout
+        note = note_envelope(Addition(task_id=frozen.ref.id), self._serializers, "json")
+        # The chord must know of it before this member's own end can complete it.
+        self._publisher().publish(Ticket(note, "", queue, deadline=deadline))
+        self._send_for(enlisted(frozen.signature, {"group_id": context.group, "chord": context.chord}), context, seed)
+        return handles(frozen.ref, self._results(), set())
+
+    def _send_for(self, canvas: Signature, context: Context, seed: str) -> None:
+        frozen = freeze(canvas, ids(seed))
+        family = Family(root_id=context.root_id, parent_id=context.id)
+        with Batch(self._window):
+            self._send_all(list(plan(frozen.signature, (), family)), reply_to=context.reply_to or "")
+
+    def _send_all(self, steps: Sequence[Call | Join], reply_to: str | None = None) -> None:
         for step in steps:
             if isinstance(step, Call):
-                self._send(step.signature)
+                self._send(step.signature, reply_to)
             else:
                 self._open(step)
 
-    def _send(self, signature: Signature) -> AsyncResult[Any]:
+    def _send(self, signature: Signature, reply_to: str | None = None) -> AsyncResult[Any]:
         task = self._task(signature.task)
         if task is not None and task.options.typing:
             task.check_arguments(signature.args, signature.kwargs)
         options = self._options(signature.task)
-        return self._sender.send(options, signature.args, signature.kwargs, call_options(signature))
+        call = call_options(signature)
+        if reply_to is not None:
+            call.setdefault("reply_to", reply_to)
+        return self._sender.send(options, signature.args, signature.kwargs, call)
 
     def _open(self, join: Join) -> None:
         ticket = opening(join, self._serializers, self._clock.monotonic() + self._timeout)
@@ -175,6 +218,12 @@ def handles(ref: ResultRef, access: ResultAccess, silent: set[str], known: "dict
             members = [handles(member, access, silent, made) for member in one.members]
             made[one.id] = GroupResult(one.id, members, access, parent=parent)
     return made[ref.id]
+
+
+def ids(seed: str) -> Callable[[], str]:
+    """Makes ids, the same ones for the same seed."""
+    numbers = itertools.count(1)
+    return lambda: str(uuid.uuid5(_IDS, f"{seed}/{next(numbers)}"))
 
 
 def _new_id() -> str:

@@ -290,10 +290,10 @@ class AsyncResult(Generic[R_co]):
 
     def _line(self) -> list[str]:
         """Its id, then those of the tasks before it, without which it never runs."""
-        ids = [self.id]
-        before = self.parent
-        while isinstance(before, AsyncResult):
-            ids.append(before.id)
+        ids, before = [self.id], self.parent
+        while before is not None:
+            if isinstance(before, AsyncResult):
+                ids.append(before.id)
             before = before.parent
         return ids
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
 
 from amqtask.canvas import BoundSignature, CanvasSender, bind
 from amqtask.context import Context, running
@@ -17,7 +17,7 @@ from amqtask.core.retry import RetryPolicy
 from amqtask.core.settlement import Policy
 from amqtask.core.signature import Signature
 from amqtask.core.state import PROGRESS, Progress, is_final, progress_to_json
-from amqtask.errors import MaxRetriesExceeded, Retry, TaskError, WrongArguments
+from amqtask.errors import Ignore, MaxRetriesExceeded, Retry, TaskError, WrongArguments
 from amqtask.result import AsyncResult, GroupResult
 
 P = ParamSpec("P")
@@ -274,6 +274,27 @@ class Task(Generic[P, R]):
         if throw:
             raise signal
         return signal
+
+    def replace(self, canvas: Signature) -> NoReturn:
+        """End this execution and have a canvas run in its place: under its id, with what was to follow it.
+
+        Raises:
+            Ignore: what ends the execution.
+            TaskError: it was called directly.
+        """
+        request = self.request
+        if request.called_directly:
+            raise TaskError(f"{self.name} was called directly, not by a worker; nothing can take its place")
+        self._sender.launcher.replace(canvas, request)
+        raise Ignore("replaced")
+
+    def add_to_chord(self, canvas: Signature) -> Any:
+        """Send a canvas as one more member of the chord that this execution is a member of; the handle on its result.
+
+        Raises:
+            TaskError: it is in no chord.
+        """
+        return self._sender.launcher.add_to_chord(canvas, self.request)
 
     def update_state(self, state: str, meta: object = None) -> None:
         """Tell those who look at this execution's result that it is in this state: PROGRESS, or a name of your own.

@@ -78,12 +78,13 @@ TABLE = (
     Row("session", f"{VALUES} clock log drivers.base hooks"),
     Row("publisher", f"{VALUES} clock log drivers.base hooks session ticket"),
     Row("ticket", "errors core.declare core.message"),
+    Row("queueview", f"{VALUES} drivers.base"),
     Row("provision", f"{VALUES} clock log drivers.base"),
     # Services
     Row("context", VALUES, types="task"),
     Row("joining", "errors context"),
     Row("result", f"{VALUES} joining results.base results.completions results.remote_error results.waiting"),
-    Row("canvas", "errors core.* result", types="task"),
+    Row("canvas", "errors core.* result", types="context task"),
     Row("task", f"{VALUES} canvas context hooks result"),
     Row("registry", "errors task"),
     Row("commanding", "errors"),
@@ -105,7 +106,7 @@ TABLE = (
         "app",
         "errors clock commanding component core.retry core.signature hooks imports lifecycle registry reports result"
         " task batch canvas",
-        types=f"assembly context config.* core.* periodic publisher session results.base testing.worker {WATCHED}",
+        types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result control.*"),

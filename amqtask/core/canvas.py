@@ -157,7 +157,7 @@ def _freeze_group(group: Signature, new_id: NewId, parent: ResultRef | None) -> 
 
 def _freeze_chord(chord: Signature, new_id: NewId, parent: ResultRef | None) -> Frozen:
     group_id = str(chord.options.get("group_id") or new_id())
-    members = [freeze(_gathered(member), new_id, parent) for member in parts(chord)]
+    members = [freeze(gathered(member), new_id, parent) for member in parts(chord)]
     header = ResultRef(id=group_id, parent=parent, members=tuple(member.ref for member in members))
     body = body_of(chord)
     if "task_id" in chord.options:
@@ -168,7 +168,7 @@ def _freeze_chord(chord: Signature, new_id: NewId, parent: ResultRef | None) -> 
     return Frozen(replace(chord, kwargs=kwargs, options={**options, "group_id": group_id}), last.ref)
 
 
-def _gathered(member: Signature) -> Signature:
+def gathered(member: Signature) -> Signature:
     """A member of a chord has one result: where it ends in a group, that comes together."""
     shaped = _shaped(member)
     return _shaped(chain_of((shaped, _collecting(shaped)))) if _ends_in_group(shaped) else shaped

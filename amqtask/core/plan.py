@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, chord_of, parts, signature_of
+from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, chord_of, gathered, parts, signature_of
 from amqtask.core.signature import Signature
 
 JOIN = "join"
@@ -129,6 +129,15 @@ def membership(signature: Signature) -> Signature | None:
     if signature.task == CHORD:
         return membership(body_of(signature))
     return signature if signature.options.get("chord") else None
+
+
+def stand_in(canvas: Signature, task_id: str, rest: JsonForms, place: Mapping[str, object]) -> Signature:
+    """The canvas in the place of a task: with its id, what follows it, and its place in a group or chord."""
+    one = gathered(canvas)
+    named = replace(one, options={**one.options, "task_id": task_id})
+    if rest:
+        return followed_by(named, rest)
+    return enlisted(named, place) if place else named
 
 
 def first_of(canvas: Signature) -> Signature:

@@ -1,7 +1,5 @@
 """Starter: the messages that a worker sends for a canvas that follows one of its tasks."""
 
-import itertools
-import uuid
 from collections.abc import Callable, Sequence
 
 from amqtask.clock import Clock
@@ -10,15 +8,13 @@ from amqtask.core.plan import Call, Family, plan
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.signature import Signature
 from amqtask.core.tick import COPY
-from amqtask.launch import call_options, opening
+from amqtask.launch import call_options, ids, opening
 from amqtask.sender import Sender
 from amqtask.task import TaskOptions
 from amqtask.ticket import Ticket
 
 EFFECT_TIMEOUT = 30.0
 """Seconds that an effect's message may take to be confirmed before it counts as failed and is tried again."""
-
-_IDS = uuid.UUID("6f2a3e0e-6d0c-4a58-9d6a-0c3f3b1c7a11")
 
 
 class Starter:
@@ -77,9 +73,3 @@ class Starter:
             call["headers"] = {**call.get("headers", {}), COPY: copy}
         options = self._options(signature.task)
         return self._sender.prepare(options, signature.args, signature.kwargs, call, timeout=EFFECT_TIMEOUT)
-
-
-def ids(seed: str) -> Callable[[], str]:
-    """Makes ids, the same ones for the same seed."""
-    numbers = itertools.count(1)
-    return lambda: str(uuid.uuid5(_IDS, f"{seed}/{next(numbers)}"))

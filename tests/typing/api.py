@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
-from amqtask import App, AsyncResult, BoundSignature, Context, GroupResult, Signature, Task, current_task, group
+from amqtask import App, AsyncResult, BoundSignature, Context, GroupResult, Task, current_task, group
 
 app = App("typing")
 
