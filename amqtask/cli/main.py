@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("amqtask.cli.events:events", "Show events of nodes and tasks."),
     "inspect": ("amqtask.cli.inspect:inspect", "Ask nodes what they do."),
     "purge": ("amqtask.cli.purge:purge", "Throw away what waits in queues."),
+    "queues": ("amqtask.cli.queues:queues", "Show how full queues are."),
     "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),
     "status": ("amqtask.cli.status:status", "Show the nodes."),
