@@ -1,4 +1,8 @@
-"""Own commands of remote control: functions that one process of each node carries out when an operator asks."""
+"""Own commands of remote control: functions of the app that operators call.
+
+One process of each node answers an inspect command; every process carries out a control command, because each has
+memory of its own.
+"""
 
 import inspect
 import json

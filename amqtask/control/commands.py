@@ -69,8 +69,15 @@ class NodeView(Protocol):
         """What a process executes, as far as is seen without asking it."""
         ...
 
-    def ask(self, question: str, arguments: Arguments, then: Callable[[list[ProcessAnswer]], None]) -> None:
-        """Ask all processes; `then` is called when all have answered, or time is up."""
+    def ask(
+        self,
+        question: str,
+        arguments: Arguments,
+        then: Callable[[list[ProcessAnswer]], None],
+        *,
+        one: bool = False,
+    ) -> None:
+        """Ask all processes, or `one`; `then` is called when all have answered, or time is up."""
         ...
 
     def order(self, method: str, arguments: Arguments, *, keep: bool) -> None:

@@ -130,19 +130,20 @@ def _commands(view: NodeView, arguments: Arguments, done: Done) -> None:
 
 
 def custom(name: str, kind: str, help: str, parameters: tuple[Parameter, ...]) -> Spec:  # noqa: A002 - the field's name
-    """A command that the app defines; one process of the node carries it out."""
+    """A command that the app defines. One process of a node answers what is asked; all do what they are told."""
 
     def run(view: NodeView, arguments: Arguments, done: Done) -> None:
         def answered(answers: list[ProcessAnswer]) -> None:
-            for answer in answers:
-                if isinstance(answer.value, dict):
-                    done(answer.value.get("value") if "value" in answer.value else answer.value)
-                    return
-            done({"error": f"no process answered {name} in time"})
+            said = [answer.value for answer in answers if isinstance(answer.value, dict)]
+            failed = [value for value in said if "error" in value]
+            if failed or not said:
+                done(failed[0] if failed else {"error": f"no process answered {name} in time"})
+            else:
+                done(said[0].get("value"))
 
         if not view.processes():
             raise CommandFailed("no process runs that could do it")
-        view.ask("custom", {"name": name, "arguments": dict(arguments)}, answered)
+        view.ask("custom", {"name": name, "arguments": dict(arguments)}, answered, one=kind == "inspect")
 
     return Spec(
         name=name, kind="inspect" if kind == "inspect" else "control", help=help, run=run, parameters=parameters

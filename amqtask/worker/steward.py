@@ -255,8 +255,19 @@ class NodeSteward:
             for item in nodefacts.board(process, self.name)
         ]
 
-    def ask(self, question: str, arguments: Arguments, then: Callable[[list[ProcessAnswer]], None]) -> None:
-        self._asking.ask(self._crew.processes(), question, arguments, time.monotonic(), then)
+    def ask(
+        self,
+        question: str,
+        arguments: Arguments,
+        then: Callable[[list[ProcessAnswer]], None],
+        *,
+        one: bool = False,
+    ) -> None:
+        processes = self._crew.processes()
+        if one:
+            # One that is free, if there is any: it answers soonest.
+            processes = sorted(processes, key=lambda process: (not process.ready, len(process.running())))[:1]
+        self._asking.ask(processes, question, arguments, time.monotonic(), then)
 
     def order(self, method: str, arguments: Arguments, *, keep: bool) -> None:
         changes = list(orders(method, arguments, time.time()))
