@@ -21,7 +21,7 @@ from examples.brokers import VARIABLE, NoBroker, find_broker
 from examples.codestats.report import by_package, dead_letter_table, package_table
 from examples.codestats.source import SourceFile, Stats, standard_library
 from examples.codestats.tasks import app, count
-from examples.objects import Objects, connected
+from examples.objects import Objects
 
 QUEUES = ("hi", "lo")
 PROCESSES = 2
@@ -129,13 +129,15 @@ def main(arguments: Sequence[str]) -> int:
         with find_broker() as broker:
             console.print(f"broker: {broker.what}")
             os.environ[VARIABLE] = broker.url  # beats amqtask.yaml's, here and in the worker
-            with app, connected(app) as objects:
-                standing = [] if "--clean" in arguments else objects.standing()
-                if standing:
+            with app:
+                objects = Objects(app)
+                if "--clean" in arguments:
+                    objects.delete()
+                    return 0
+                if standing := objects.standing():
                     raise Stopped(IN_THE_WAY.format(", ".join(standing)))
                 try:
-                    if "--clean" not in arguments:
-                        run(console, objects)
+                    run(console, objects)
                 finally:
                     objects.delete()
     except (NoBroker, Stopped) as error:
