@@ -334,6 +334,7 @@ class SlyAct(Act):
         self.owner = 0
         self.runs = False
         self.out = threading.Event()
+        self.back = threading.Event()
 
         def work() -> str:
             self.owner = threading.get_ident()
@@ -358,6 +359,10 @@ class SlyAct(Act):
         if self.owner and not value:
             self.out.set()
 
+    def _settle(self) -> None:
+        self.back.wait(30)  # the interrupt is on its way by now
+        super()._settle()
+
 
 def test_an_interrupt_that_is_raised_just_when_the_code_has_ended_is_caught(stage: Stage) -> None:
     """It surfaced while the outcome was settled, and the message was never acknowledged."""
@@ -369,6 +374,7 @@ def test_an_interrupt_that_is_raised_just_when_the_code_has_ended_is_caught(stag
         started.wait(30)
         stage.executor.interrupt(sly, Told)
         end.set()
+        sly.back.set()
         ended(sly, stage.act(lambda: "on"))
         assert sly.value == "done" or isinstance(sly.error, Told)
 
