@@ -1,0 +1,92 @@
+"""A chord's body is sent once, whoever dies while its members end."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tests.support.eventually import eventually
+from tests.support.program import Scratch
+
+MakeScratch = Callable[..., Scratch]
+
+CONFIG = """
+    queues:
+      work: {}
+    routes:
+      - {task: "*", queue: work}
+    """
+
+TASKS = """
+    from amqtask import chord
+
+    @app.task
+    def member(number, seconds=0.0):
+        time.sleep(seconds)
+        note("member", number)
+        return number
+
+    @app.task(bind=True)
+    def body(self, numbers, name):
+        note("body", name, len(numbers), sum(numbers))
+    """
+
+
+def bodies(app: Scratch) -> list[str]:
+    return [line for line in app.lines() if line.startswith("body")]
+
+
+def test_a_chord_of_a_thousand_members_on_two_nodes_has_one_body(scratch: MakeScratch) -> None:
+    app = scratch(TASKS, CONFIG)
+    with app.worker("-c", "2", "-n", "one"), app.worker("-c", "2", "-n", "two"):
+        app.python("import tasks; tasks.chord([tasks.member.s(n) for n in range(1000)])(tasks.body.s('big'))")
+        eventually(lambda: bodies(app), 120, lambda: str(len(app.lines())))
+        # All at the same instant, and many of them.
+        app.python(
+            """
+            import tasks
+            for name in range(40):
+                tasks.chord([tasks.member.s(1), tasks.member.s(2)])(tasks.body.s(str(name)))
+            """
+        )
+        eventually(lambda: len(bodies(app)) >= 41, 120, lambda: str(bodies(app)))
+
+    assert sorted(bodies(app)) == sorted(["body big 1000 499500", *(f"body {n} 2 3" for n in range(40))])
+
+
+def test_processes_that_are_killed_inside_a_chord_neither_lose_nor_double_its_body(scratch: MakeScratch) -> None:
+    app = scratch(TASKS, CONFIG)
+    chords = 60
+    with ExitStack() as workers:
+        nodes = [workers.enter_context(app.worker("-c", "2", "-n", name)) for name in ("one", "two")]
+        sender = app.start_python(
+            f"""
+            import tasks
+            for name in range({chords}):
+                tasks.chord([tasks.member.s(n, 0.01) for n in range(4)])(tasks.body.s(str(name)))
+            """
+        )
+        kills = 0
+        until = time.monotonic() + 150
+        while len(bodies(app)) < chords and time.monotonic() < until:
+            for node in nodes:
+                children = node.children()
+                # Not all at once, and no faster than they come back.
+                if children and kills < 24:
+                    try:
+                        os.kill(children[kills % len(children)], signal.SIGKILL)
+                        kills += 1
+                    except ProcessLookupError:
+                        continue
+                before = len(app.lines())
+                eventually(
+                    lambda before=before: len(app.lines()) > before or len(bodies(app)) >= chords,  # type: ignore[misc]
+                    60,
+                    lambda: f"{len(bodies(app))} bodies\\n" + "\\n".join(node.output() for node in nodes),
+                )
+        sender.wait(60)
+        assert len(bodies(app)) >= chords, "\\n".join(node.output()[-4000:] for node in nodes)
+
+    assert kills >= 10
+    assert sorted(bodies(app)) == sorted(f"body {n} 4 6" for n in range(chords))
