@@ -336,10 +336,11 @@ class Channel:
         self._serve_again(deliveries)
 
     def _reject(self, deliveries: list[Delivery]) -> None:
-        self._release(deliveries)
-        for delivery in deliveries:
-            delivery.queue.reject(delivery.entry)
-        self._serve_again(deliveries)
+        with self.vhost.holding_dead_letters():
+            self._release(deliveries)
+            for delivery in deliveries:
+                delivery.queue.reject(delivery.entry)
+            self._serve_again(deliveries)
 
     def _return(self, deliveries: list[Delivery]) -> None:
         self._give_back(deliveries, Return.RETURNED)
@@ -352,11 +353,12 @@ class Channel:
         by_queue: dict[int, tuple[Queue, list[Entry]]] = {}
         for delivery in deliveries:
             by_queue.setdefault(id(delivery.queue), (delivery.queue, []))[1].append(delivery.entry)
-        for queue, entries in by_queue.values():
-            queue.give_back(entries, cause)
-            if not queue.is_deleted:
-                queue.dispatch()
-        self._serve_again(deliveries)
+        with self.vhost.holding_dead_letters():
+            for queue, entries in by_queue.values():
+                queue.give_back(entries, cause)
+                if not queue.is_deleted:
+                    queue.dispatch()
+            self._serve_again(deliveries)
 
     def _release(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:

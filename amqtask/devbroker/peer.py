@@ -90,6 +90,10 @@ class Peer(asyncio.Protocol):
             elif self._phase is Phase.CLOSING:
                 self._watch_for(CLOSE_TIMEOUT, self.abort)
 
+    def hang_up(self) -> None:
+        """Close the socket; what was sent can still be read."""
+        self._transport.close()
+
     def abort(self) -> None:
         """Drop the socket."""
         self._transport.abort()

@@ -29,7 +29,7 @@ from amqtask.devbroker.store import Store
 T = TypeVar("T")
 
 START_TIMEOUT = 30.0
-STOP_TIMEOUT = 5.0
+STOP_TIMEOUT = 2.0
 """Seconds that clients have to answer the close at a shutdown."""
 TIMER_MAX = 3600.0
 BACKLOG = 1024
@@ -162,7 +162,8 @@ class Server:
         while self._peers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         for peer in list(self._peers):
-            peer.abort()
+            peer.hang_up()
+        # Once round the loop for the sockets to be closed.
         await asyncio.sleep(0)
 
     def _accept(self) -> Peer:

@@ -3,6 +3,8 @@
 import base64
 import secrets
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from amqtask.devbroker import arguments, deadletter
@@ -286,20 +288,26 @@ class VirtualHost:
         """Put `message` into each of `queues`; False if one refuses it. Dead letters that this causes follow later."""
         if len(queues) == 1:
             return queues[0].publish(message)
+        with self.holding_dead_letters():
+            return all([queue.publish(message) for queue in queues])  # noqa: C419 (each queue gets it, whoever refuses)
+
+    @contextmanager
+    def holding_dead_letters(self) -> Iterator[None]:
+        """What dies within the block is dead-lettered at its end."""
         is_outermost, self._is_burying = not self._is_burying, True
         try:
-            taken = [queue.publish(message) for queue in queues]
+            yield
         finally:
             self._is_burying = not is_outermost
         if is_outermost and self._dead:
             self._bury_all()
-        return all(taken)
 
     def dead_letter(self, queue: Queue, death: Death) -> None:
         """Send a dead letter on its way.
 
         One after the other, and after what caused them: a chain of queues that overflow into each other must not be a
-        recursion, and a copy of a message gets to its queue before the dead letter of another copy.
+        recursion, a copy of a message gets to its queue before the dead letter of another copy, and who rejects a
+        message gets the next one before the letter is back.
         """
         self._dead.append((queue, death))
         if not self._is_burying:

@@ -184,6 +184,18 @@ def test_a_long_chain_of_queues_that_overflow_into_each_other_is_no_recursion() 
     assert it.channel.vhost.queue("q250").message_count == 1
 
 
+def test_who_rejects_a_message_gets_the_next_one_before_the_letter_is_back() -> None:
+    it = client()
+    it.declare("q", x_max_length=1, x_dead_letter_exchange="", x_dead_letter_routing_key="q")
+    it.publish("q", "a")
+    it.consume("q", prefetch=1)
+    it.publish("q", "b")
+    it.channel.reject(1, requeue=False)
+
+    assert it.bodies == ["a", "b"]
+    assert [message.body for message in it.broker.messages("q")] == [b"a"]
+
+
 def test_a_copy_of_a_message_comes_before_the_dead_letter_of_another_copy() -> None:
     it = client()
     it.declare("small", x_max_length=0, x_dead_letter_exchange="", x_dead_letter_routing_key="big")
