@@ -94,4 +94,5 @@ class Lifecycle:
         self.shutting_down: Moment[WorkerProcess] = Moment("shutting_down")
         """A process takes no more work, and waits for what runs. Called beside that, in a thread of its own."""
         self.process_shutdown: Moment[WorkerProcess] = Moment("process_shutdown")
-        """The last task has ended and the connections are still there. Not called in a process that is killed."""
+        """The last task has ended and the connections are still there. Not called in a process that is killed, or whose
+        tasks did not end in time."""

@@ -74,7 +74,11 @@ class AsyncioExecutor:
         self._soon(function)
 
     def _soon(self, function: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(function)
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            if not self._loop.is_closed():  # closed: `run` has returned, and there is nothing left to do
+                raise
 
     # On the loop's thread
 

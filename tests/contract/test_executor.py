@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from amqtask.errors import ConfigError, ExtraMissing
 from amqtask.executors import load_executor
 from amqtask.executors.base import Executor
 from tests.support.eventually import eventually
@@ -423,6 +424,18 @@ def test_slots_are_added_and_taken_away_while_it_runs(stage: Stage, pool: str) -
     stage.play(script)
 
 
+def test_what_comes_after_the_end_is_not_run_and_harms_nobody(stage: Stage) -> None:
+    calls = list[str]()
+
+    stage.play(lambda: None)
+    late = stage.act(lambda: None)
+    stage.executor.call(lambda: calls.append("called"))
+
+    assert stage.executor.drain() == [late]
+    assert not late.started
+    assert calls == []
+
+
 def test_calls_are_made_on_the_thread_of_run(stage: Stage) -> None:
     threads = list[int]()
 
@@ -494,10 +507,16 @@ def test_a_plain_function_may_run_an_event_loop_of_its_own(stage: Stage) -> None
 
 
 def test_a_pool_is_refused_by_name_where_there_is_none() -> None:
-    from amqtask.errors import ConfigError
-
     with pytest.raises(ConfigError, match="unknown pool 'fibers'"):
         load_executor("fibers")
+
+
+@pytest.mark.parametrize("name", ["gevent", "eventlet", "uvloop"])
+def test_a_pool_whose_package_is_missing_says_which_extra_brings_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ExtraMissing, match=rf"install amqtask\[{name}\]"):
+        load_executor(name)
 
 
 @pytest.mark.skipif(PATCHED is not None, reason="this is the patched process")

@@ -131,6 +131,25 @@ def test_hooks_and_components_are_called_here_too(app: App) -> None:
     assert heard == expected
 
 
+def test_a_hook_that_fails_at_the_end_is_logged_and_keeps_nobody_from_ending(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = list[str]()
+
+    @app.on.process_shutdown
+    def fail(process: WorkerProcess) -> None:
+        raise OSError("it was gone already")
+
+    app.on.process_shutdown(lambda process: heard.append("over"))
+
+    with app.worker():
+        pass
+
+    assert heard == ["over"]
+    assert "fail failed" in caplog.text
+    assert "it was gone already" in caplog.text
+
+
 def test_a_component_that_cannot_start_is_told_of_and_the_others_are_stopped(app: App) -> None:
     stopped = list[str]()
 
