@@ -1,5 +1,6 @@
 """Batch: calls that are sent one after another without waiting, and waited for together at the end."""
 
+import asyncio
 import contextvars
 import threading
 from types import TracebackType
@@ -8,6 +9,8 @@ from amqtask.errors import BatchFailed
 from amqtask.ticket import Ticket
 
 _open: contextvars.ContextVar["Batch | None"] = contextvars.ContextVar("amqtask_batch", default=None)
+
+_NO_BOUND = 2**31 - 1
 
 
 def open_batch() -> "Batch | None":
@@ -46,9 +49,7 @@ class Batch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _open.reset(self._token)
-            self._token = None
+        self._leave()
         with self._changed:
             # Each ticket is decided by its deadline; this only guards against a publisher whose thread is gone.
             self._changed.wait_for(lambda: self._under_way == 0, timeout=self._timeout + 30.0)
@@ -56,6 +57,11 @@ class Batch:
                 self._failures[""] = TimeoutError(f"{self._under_way} messages were not decided")
         if error is None and self._failures:
             raise BatchFailed(self._failures, self.total)
+
+    def _leave(self) -> None:
+        if self._token is not None:
+            _open.reset(self._token)
+            self._token = None
 
     def add(self, ticket: Ticket, timeout: float) -> None:
         """Count a ticket in before it is sent; waits while the window is full."""
@@ -74,3 +80,31 @@ class Batch:
             self._under_way -= 1
             if self._under_way == 0:
                 self._changed.notify_all()
+
+
+class AsyncBatch(Batch):
+    """`async with`: as a Batch, but the end is awaited and no call waits for room: the event loop is never held up."""
+
+    def __init__(self) -> None:
+        super().__init__(_NO_BOUND)
+        self._loop = asyncio.get_running_loop()
+        self._idle = asyncio.Event()
+
+    async def __aenter__(self) -> "AsyncBatch":
+        self.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave()
+        while self._under_way:
+            await self._idle.wait()
+            self._idle.clear()
+        if error is None and self._failures:
+            raise BatchFailed(self._failures, self.total)
+
+    def _done(self, ticket: Ticket) -> None:
+        super()._done(ticket)
+        if not self._under_way:
+            self._loop.call_soon_threadsafe(self._idle.set)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
+from amqtask.awaiting import awaiting
 from amqtask.core.canvas import chain_of, chord_of, group_of, joined, parts
 from amqtask.core.signature import Signature
 from amqtask.result import AsyncResult, GroupResult
@@ -23,6 +24,10 @@ class Launcher(Protocol):
         self, canvas: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: "CallOptions"
     ) -> Any:
         """Send it; the handle on its result."""
+        ...
+
+    def warm(self) -> None:
+        """Make what sending needs; waits for the broker where replies are asked for."""
         ...
 
     def replace(self, canvas: Signature, context: "Context") -> None:
@@ -67,6 +72,21 @@ class BoundSignature(Signature, Generic[H]):
         if self.sender is None:
             raise TypeError(f"{self.task} knows no app to send it; make it by app.signature(…) or a task's s(…)")
         return cast("H", self.sender.launcher.launch(self, args or (), kwargs or {}, call))
+
+    async def adelay(self, *args: object, **kwargs: object) -> H:
+        """As `delay`, without holding up the event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        **call: "Unpack[CallOptions]",
+    ) -> H:
+        """As `apply_async`, without holding up the event loop."""
+        if self.sender is None:
+            return self.apply_async(args, kwargs, **call)
+        return await awaiting(self.sender, lambda: self.apply_async(args, kwargs, **call))
 
     def __or__(self, other: "BoundSignature[H2]") -> "BoundSignature[H2]":
         """First this, then `other` with the result; after a group `other` gets the list of its results."""

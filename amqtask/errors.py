@@ -174,6 +174,7 @@ class BatchFailed(PublishError):
         first = next(iter(failures.items()))
         super().__init__(f"{len(failures)} of {total} messages were not published; the first, {first[0]}: {first[1]}")
         self.failures = dict(failures)
+        self.total = total
 
 
 # The peer: messages that cannot be taken

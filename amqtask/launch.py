@@ -87,6 +87,10 @@ class Launcher:
                 self._send_all(steps)
         return made
 
+    def warm(self) -> None:
+        """Make what sending needs; waits for the broker where replies are asked for."""
+        self._sender.warm()
+
     def replace(self, canvas: Signature, context: Context) -> None:
         """Send a canvas in the place of a running task: with its id, its callbacks, and what follows it."""
         for callback in context.callbacks:

@@ -75,6 +75,10 @@ class Sender:
         """What holds for a task."""
         return self._settings(options)[1]
 
+    def warm(self) -> None:
+        """Have the place for replies made."""
+        self._reply_to()
+
     def send(
         self, options: TaskOptions, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
     ) -> AsyncResult[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
 
+from amqtask.awaiting import awaiting
 from amqtask.canvas import BoundSignature, CanvasSender, bind
 from amqtask.context import Context, running
 from amqtask.core.canvas import chunks_of, map_of
@@ -192,6 +193,19 @@ class Task(Generic[P, R]):
         if self._check:
             self.check_arguments(args, kwargs)
         return self._sender.send(self.options, args, kwargs, call)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """As `delay`, without holding up the event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        **call: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
+        """As `apply_async`, without holding up the event loop."""
+        return await awaiting(self._sender, lambda: self.apply_async(args, kwargs, **call))
 
     def check_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """Raise WrongArguments if the function cannot be called so."""

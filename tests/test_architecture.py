@@ -37,7 +37,7 @@ class Row:
 VALUES = "errors core.*"
 PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher ticket provision"
 SERVICES = (
-    "app task batch canvas launch builtins result context sender effective registry joining hooks lifecycle component"
+    "app task batch awaiting canvas launch builtins result context sender effective registry joining hooks lifecycle component"
     " imports exits"
 )
 WATCHED = "control.* events.*"
@@ -84,8 +84,9 @@ TABLE = (
     Row("context", VALUES, types="task"),
     Row("joining", "errors context"),
     Row("result", f"{VALUES} joining results.base results.completions results.remote_error results.waiting"),
-    Row("canvas", "errors core.* result", types="context task"),
-    Row("task", f"{VALUES} canvas context hooks result"),
+    Row("awaiting", "errors batch", types="canvas"),
+    Row("canvas", "errors core.* awaiting result", types="context task"),
+    Row("task", f"{VALUES} awaiting canvas context hooks result"),
     Row("registry", "errors task"),
     Row("commanding", "errors"),
     Row("batch", "errors ticket"),

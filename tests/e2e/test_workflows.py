@@ -169,6 +169,6 @@ def test_a_member_that_fails_fails_its_chord_once(scratch: MakeScratch) -> None:
         except AssertionError as error:
             error.add_note(worker.output())
             raise
-        eventually(lambda: f"witness {body_id}" in app.lines(), 30, lambda: app.lines())
+        eventually(lambda: f"witness {body_id}" in app.lines(), 30, lambda: str(app.lines()))
         assert app.lines().count(f"witness {body_id}") == 1
         assert [line for line in app.lines() if line.startswith("total")] == []
