@@ -144,7 +144,8 @@ class _Reader(QuietSink):
         self.log = Log()
         self._stream = stream
         self._marks: set[str] = set()
-        self._unsettled = 0
+        # The tag of the last record that is not acknowledged.
+        self._unsettled: int | None = None
         self._channel: Channel = connection.channel(self, confirms=False)
         self._channel.declare(
             DeclareQueue(
@@ -161,10 +162,7 @@ class _Reader(QuietSink):
 
     def delivered(self, delivery: Delivery) -> None:
         self._marks.add(self.log.apply(delivery.envelope.body))
-        self._unsettled += 1
-        if self._unsettled >= PREFETCH // 4:
-            self._unsettled = 0
-            self._channel.settle(delivery.tag, Verdict.ACK, multiple=True)
+        self._unsettled = delivery.tag
 
     def write(self, records: list[bytes]) -> None:
         for body in records:
@@ -178,7 +176,7 @@ class _Reader(QuietSink):
         before = -1
         while len(self._marks) > before:
             before = len(self._marks)
-            self.connection.poll(0)
+            self._poll(0)
 
     def read_to(self, mark: str, until: float) -> None:
         """Read up to a record of this id. What was written before, by whomever, is read then, too."""
@@ -187,4 +185,11 @@ class _Reader(QuietSink):
             left = until - time.monotonic()
             if left <= 0:
                 raise BrokerError(f"the broker did not keep and give back a record within {PATIENCE:g} s")
-            self.connection.poll(left)
+            self._poll(left)
+
+    def _poll(self, timeout: float) -> None:
+        self.connection.poll(timeout)
+        if self._unsettled is not None:
+            # At once, because RabbitMQ closes the channel on which a delivery stays unacknowledged for long.
+            self._channel.settle(self._unsettled, Verdict.ACK, multiple=True)
+            self._unsettled = None

@@ -56,7 +56,8 @@ class Ticks(QuietSink):
         self._channel: Channel | None = None
         self._asked: collections.deque[Claim] = collections.deque()
         self._waiting: dict[Claim, tuple[float, list[Callable[[bool], None]]]] = {}
-        self._unsettled = 0
+        self._unsettled: int | None = None
+        """The tag of the last record that is not acknowledged."""
         self._retry_at = 0.0
         self._refused_since = 0.0
 
@@ -84,6 +85,10 @@ class Ticks(QuietSink):
         self._asked.clear()
 
     def turn(self, now: float) -> float:
+        if self._unsettled is not None and self._channel is not None:
+            # At once, because RabbitMQ closes the channel on which a delivery stays unacknowledged for long.
+            self._channel.settle(self._unsettled, Verdict.ACK, multiple=True)
+            self._unsettled = None
         if not self._waiting:
             return NEVER
         if self._asked:
@@ -108,10 +113,7 @@ class Ticks(QuietSink):
         claim = _read(delivery.envelope.body)
         if claim is not None:
             self._answer(claim, self._claims.record(*claim))
-        self._unsettled += 1
-        if self._unsettled >= PREFETCH // 4 and self._channel is not None:
-            self._unsettled = 0
-            self._channel.settle(delivery.tag, Verdict.ACK, multiple=True)
+        self._unsettled = delivery.tag
 
     def cancelled(self, consumer_tag: str) -> None:
         logger.warning("the stream of claims was deleted", extra=event("tick-claims-gone"))
@@ -169,7 +171,7 @@ class Ticks(QuietSink):
     def _forget(self) -> None:
         self._channel = None
         self._claims.clear()
-        self._unsettled = 0
+        self._unsettled = None
 
     def _answer_all(self) -> None:
         self._asked.clear()
