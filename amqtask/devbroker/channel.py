@@ -290,7 +290,7 @@ class Channel:
         None if the queue is empty.
         """
         found = self.vhost.queue(self.queue_name(queue), self.session)
-        taken = found.take()
+        taken = found.take(no_ack=no_ack)
         if taken is None:
             return None
         entry, left = taken
@@ -356,8 +356,6 @@ class Channel:
         with self.vhost.holding_dead_letters():
             for queue, entries in by_queue.values():
                 queue.give_back(entries, cause)
-                if not queue.is_deleted:
-                    queue.dispatch()
             self._serve_again(deliveries)
 
     def _release(self, deliveries: list[Delivery]) -> None:

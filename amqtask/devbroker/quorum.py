@@ -120,8 +120,14 @@ class QuorumQueue(Queue):
             self._leave(entry)
             return
         self._place_again(entry, cause)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        # A quorum queue hands out first, and drops what is too much then.
         self._drop_expired()
         self.dispatch()
+        if self._is_limited:
+            self._drop_surplus()
 
     def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         counts = self._counts(entry, is_get=is_get)

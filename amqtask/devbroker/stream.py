@@ -147,7 +147,7 @@ class StreamQueue(Queue):
     def give_back(self, entries: Sequence[Entry], cause: Return) -> None:
         self.unacked -= len(entries)
 
-    def take(self) -> tuple[Entry, int] | None:
+    def take(self, *, no_ack: bool = False) -> tuple[Entry, int] | None:
         raise not_implemented(f"basic.get not supported by stream queues {self}")
 
     def purge(self) -> int:

@@ -170,18 +170,31 @@ def test_what_a_lost_channel_held_goes_to_the_front_even_where_a_nack_sends_it_t
     assert two.drain("q") == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize(("kind", "left"), [("classic", 0), ("quorum", 1)])
-def test_a_get_counts_what_expires_because_of_it_on_quorum_queues_only(kind: str, left: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "no_ack", "left"), [("classic", False, 0), ("classic", True, 0), ("quorum", False, 1), ("quorum", True, 0)]
+)
+def test_a_get_counts_what_expires_because_of_it_as_measured(kind: str, no_ack: bool, left: int) -> None:
     it = client()
     it.declare("q", x_queue_type=kind)
     it.publish("q", "a")
     it.publish("q", "b", expiration="1")
     it.broker.advance(START + 1)
 
-    got = it.channel.get("q")
+    got = it.channel.get("q", no_ack=no_ack)
     assert got is not None
     assert got[3] == left
     assert it.channel.vhost.queue("q").message_count == 0
+
+
+@pytest.mark.parametrize(("kind", "redelivered"), [("classic", False), ("quorum", True)])
+def test_a_full_quorum_queue_hands_out_what_comes_back_before_it_drops(kind: str, redelivered: bool) -> None:
+    it = client()
+    it.declare("q", x_queue_type=kind, x_max_length=0)
+    it.consume("q", prefetch=1)
+    it.publish("q", "a")
+    it.channel.nack(1, requeue=True)
+
+    assert [again for _, _, again, _ in it.deliveries] == [False, True][: 1 + redelivered]
 
 
 PRIORITIES = (0, 1, 4, None, 5, 9, 10, 31, 255)
