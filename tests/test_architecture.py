@@ -125,7 +125,7 @@ TABLE = (
     # Edges
     Row("testing.*", f"{PLUMBING} {SERVICES} config.* worker.* testing.* drivers executors devbroker.*"),
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),
-    Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* web.* tui.*"),
+    Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} queueview config.* web.* tui.*"),
     Row("cli.*", "*"),
     Row("__main__", "cli.main"),
     # Packages that only hold modules, and the public names.

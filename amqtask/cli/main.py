@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "result": ("amqtask.cli.result:result", "Show what became of a task."),
     "routes": ("amqtask.cli.routes:routes", "Explain where tasks go."),
     "status": ("amqtask.cli.status:status", "Show the nodes."),
+    "top": ("amqtask.cli.top:top", "Watch nodes, queues and tasks live."),
     "topology": ("amqtask.cli.topology:topology", "Check, declare and show exchanges, queues and bindings."),
     "worker": ("amqtask.cli.worker:worker", "Consume queues and run tasks."),
 }
