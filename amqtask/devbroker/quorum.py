@@ -71,7 +71,8 @@ class QuorumQueue(Queue):
 
     def _mark_redelivered(self, entry: Entry) -> None:
         entry.redelivered = True
-        entry.deliveries = entry.acquired = 1
+        # The failures of its former life go on here; how often it was acquired is counted anew, and shown as 1 until then.
+        entry.deliveries = 1
 
     def _place_returned(self, entry: Entry, cause: Return) -> None:
         self._count(entry, cause)
@@ -136,8 +137,9 @@ class QuorumQueue(Queue):
     def _counts(self, entry: Entry, *, is_get: bool) -> dict[str, Value]:
         counting = self.context.profile.counting
         counts: dict[str, Value] = {}
-        if counting is Counting.ACQUIRED and entry.acquired:
-            counts["x-acquired-count"] = entry.acquired
+        acquired = entry.acquired or int(entry.message.arrives_redelivered)
+        if counting is Counting.ACQUIRED and acquired:
+            counts["x-acquired-count"] = acquired
         if entry.deliveries or (is_get and counting is Counting.FROM_ZERO):
             counts["x-delivery-count"] = entry.deliveries
         return counts

@@ -135,6 +135,21 @@ def test_a_dead_letter_of_a_quorum_queue_arrives_as_measured(
     assert (got[1], counts(got[2])) == (redelivered, counted)
 
 
+def test_the_failures_of_a_dead_letter_go_on_in_its_next_quorum_queue() -> None:
+    it = client("4.3")
+    it.declare("dead", x_queue_type="quorum")
+    it.declare("q", x_queue_type="quorum", x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    it.publish("q", "a")
+    it.get("q", no_ack=False)
+    it.channel.reject(1, requeue=False)
+    it.get("dead", no_ack=False)
+    it.channel.reject(2, requeue=True)
+
+    message = it.get("dead")
+    assert message is not None
+    assert counts(message) == {A: 1, D: 2}
+
+
 @pytest.mark.parametrize(
     ("emulate", "arguments", "order"),
     [
