@@ -102,7 +102,7 @@ class Node:
             may_start=self._may_start,
             acknowledge=self._acknowledge_early,
             started=self._started,
-            finish=self.finisher.finish,
+            finish=self._finish,
             calm=executor.calm,
         )
         mode = app.config.broker.declare
@@ -246,7 +246,8 @@ class Node:
         execution = Execution(request, queue, task, self._effective(task), self.executing)
         self._held[execution] = None
         self.steering.telling.received(execution)
-        if delivery.redelivered and execution.effective.on_worker_lost == "fail":
+        # What killed a process before may kill this one: not before its first message is acknowledged.
+        if request.crashes or (delivery.redelivered and execution.effective.on_worker_lost == "fail"):
             self.call_later(GRACE, partial(self._admit, execution))
         else:
             self._admit(execution)
@@ -355,6 +356,14 @@ class Node:
         self.consumer.settle(execution.delivery, Verdict.ACK)
         # The first call runs in the turn that settles, the second after the poll that writes.
         self.session.call_soon(lambda: self.session.call_soon(written))
+
+    def _finish(self, execution: Execution, outcome: Outcome) -> None:
+        ran = self._clock.monotonic() - execution.started if execution.started else 0.0
+        if ran < self._suspicious:
+            self.finisher.finish(execution, outcome)
+            return
+        # This process may have been frozen for so long that the broker gave it up: the I/O thread looks first.
+        self.session.call_soon(lambda: self.session.call_soon(lambda: self.finisher.finish(execution, outcome)))
 
     def _settle(self, delivery: Delivery, verdict: Verdict, queue: str) -> None:
         self.consumer.settle(delivery, verdict, at_once=self._backlog.is_low(queue, self.executor.capacity))

@@ -54,18 +54,21 @@ class Queues:
         while len(taken) < count:
             wanted = min(count - len(taken), MOST)
             sink = Recorder()
-            channel = self._consume(queue, sink, wanted)
+            channel, tag = self._consume(queue, sink, wanted)
             self._until(sink, wanted, deadline, queue)
             for delivery in sink.deliveries[:wanted]:
                 channel.settle(delivery.tag, Verdict.ACK)
                 taken.append(delivery)
+            # A quorum queue of RabbitMQ 4 forgets acknowledgements that came faster than it wrote them, when the channel
+            # is closed; cancelling sees them through.
+            channel.cancel(tag)
             channel.close()
         return taken
 
     def look(self, queue: str, count: int, deadline: float = 60.0) -> list[Delivery]:
         """See this many messages and leave them there."""
         sink = Recorder()
-        channel = self._consume(queue, sink, count)
+        channel, _ = self._consume(queue, sink, count)
         self._until(sink, count, deadline, queue)
         channel.settle(0, Verdict.HAND_BACK, multiple=True)
         channel.close()
@@ -80,11 +83,10 @@ class Queues:
         assert not sink.returns, f"no queue took it: {sink.returns}"
         channel.close()
 
-    def _consume(self, queue: str, sink: Recorder, count: int) -> Channel:
+    def _consume(self, queue: str, sink: Recorder, count: int) -> tuple[Channel, str]:
         channel = self._connection.channel(sink, confirms=False)
         channel.qos(min(count, MOST))
-        channel.consume(queue, no_ack=False, exclusive=False, arguments={})
-        return channel
+        return channel, channel.consume(queue, no_ack=False, exclusive=False, arguments={})
 
     def _until(self, sink: Recorder, count: int, deadline: float, queue: str) -> None:
         eventually(
