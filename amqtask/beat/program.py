@@ -4,6 +4,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
 
@@ -149,6 +150,16 @@ class Beat:
             self._session.call_soon(look)
             finished.wait(0.02)
         self._telling.flush()
+        if self.leads:
+            counted = self.counters
+            logger.info(
+                "beat ends: %d ticks sent, %d refused, %d missed, the latest %.3f s late",
+                counted.sent,
+                counted.refused,
+                counted.missed,
+                counted.latest,
+                extra=event("beat-counters", **asdict(counted)),
+            )
         self._keeper.stop(max(1.0, until - self._clock.monotonic()))
         self._session.stop(timeout)
 

@@ -345,6 +345,25 @@ def test_state_may_be_kept_in_a_file(scratch: MakeScratch, tmp_path: Path) -> No
     assert json.loads((tmp_path / "state.json").read_text())["epoch"] == 2
 
 
+def test_a_beat_that_cannot_ask_its_store_says_so_and_sends_nothing_until_it_can(
+    scratch: MakeScratch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    folder.write_text("a file where the folder should be")
+    store = f"      store: {{kind: file, url: {folder / 'beat.json'}}}\n"
+    app = scratch(TICKING, CONFIG.replace("    beat:\n", "    beat:\n" + store))
+    with crowd(app) as beats:
+        beat = beats.start()
+        said = beat.wait_for("beat-store-failed", 2)
+        assert str(folder) in said[0]["message"]
+        assert not beat.said("tick")
+
+        folder.unlink()
+
+        beat.wait_for("tick", 2)
+        beats.stop()
+
+
 def test_a_broker_that_cannot_be_reached_ends_beat_with_a_clear_error(scratch: MakeScratch) -> None:
     app = scratch(TICKING, CONFIG, "amqp://guest:guest@127.0.0.1:1/")
 

@@ -29,9 +29,11 @@ class HandClock:
 
     def __init__(self) -> None:
         self.now = START
+        self.wrong_by = timedelta()
+        """What people have done to the clock on the wall."""
 
     def time(self) -> float:
-        return self.now.timestamp()
+        return (self.now + self.wrong_by).timestamp()
 
     def monotonic(self) -> float:
         return (self.now - START).total_seconds()
@@ -405,3 +407,22 @@ def test_a_beat_whose_store_does_not_answer_lets_another_have_a_try():
 
     with pytest.raises(ConnectionLost):
         rig.pass_time(STORE_PATIENCE * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"), [(3600, "put forward by 3600.0 s"), (-3600, "put back by 3600.0 s")], ids=["forward", "back"]
+)
+def test_a_clock_that_was_set_is_told_and_sends_nothing_twice(step, words, caplog):
+    rig = Rig(entry())
+    rig.lead()
+    for _ in range(3):
+        rig.pass_time(SECOND)
+        rig.answer()
+
+    rig.clock.wrong_by = step * SECOND
+    for _ in range(3):
+        rig.pass_time(SECOND)
+        rig.answer()
+
+    assert [record.getMessage() for record in caplog.records if words in record.getMessage()]
+    assert len(set(rig.dues())) == len(rig.dues())
