@@ -66,17 +66,18 @@ class Top(App[None]):
     """The view. Numbers change twice a second; keys act on the row that is chosen."""
 
     TITLE = "amqtask top"
+    ENABLE_COMMAND_PALETTE = False
     CSS = "#said { height: 1; color: $accent; } #error { height: 1; color: $error; } DataTable { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "tab('nodes')", "Nodes"),
         Binding("2", "tab('queues')", "Queues"),
         Binding("3", "tab('tasks')", "Tasks"),
-        Binding("slash", "search", "Search"),
+        Binding("slash", "search", "Find", key_display="/"),
         Binding("r", "revoke", "Revoke"),
         Binding("l", "limit", "Limit"),
         Binding("p", "pause", "Pause"),
-        Binding("plus", "grow", "+"),
-        Binding("minus", "shrink", "-"),
+        Binding("plus", "grow", "Grow", key_display="+"),
+        Binding("minus", "shrink", "Less", key_display="-"),
         Binding("q", "quit", "Quit"),
     ]
 
