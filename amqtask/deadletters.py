@@ -253,9 +253,9 @@ class DeadLetters(QuietSink):
                 self._hand_back(channel, tags)
 
     def _hand_back(self, channel: Channel, tags: Sequence[str]) -> None:
-        # Cancelled first: they would come again at once, and cancelling sees acknowledgements through that a quorum queue
-        # has not written yet (RabbitMQ 4 forgets those when the channel is closed). One nack for all: each is counted
-        # once, if it is.
+        # Cancelled first: they would come again at once. Cancelling also sees acknowledgements through that a quorum
+        # queue has not written yet; RabbitMQ 4 forgets those when the channel is closed. One nack for all: each letter
+        # is counted once, if it is.
         for tag in tags:
             channel.cancel(tag)
         channel.settle(0, Verdict.HAND_BACK, multiple=True)

@@ -9,9 +9,9 @@ from amqtask.core.request import Request
 GRACE = 1.0
 """Seconds that a suspicious message is held before it is judged.
 
-One that killed a process goes on as a copy: the acknowledgement of the first, which this very process may have to write,
-must be written before the copy can kill it, or there would be two. And a redelivered message of a task that must not run
-twice is given to the next consumer as soon as the connection is gone; that its process died is known a bit later.
+One that killed a process goes on as a copy: the acknowledgement of the first, which this very process may have to
+write, must be written before the copy can kill it, or there would be two. And a redelivered message of a task that must
+not run twice is given to the next consumer as soon as the connection is gone; that its process died is known later.
 """
 
 

@@ -59,8 +59,8 @@ class Queues:
             for delivery in sink.deliveries[:wanted]:
                 channel.settle(delivery.tag, Verdict.ACK)
                 taken.append(delivery)
-            # A quorum queue of RabbitMQ 4 forgets acknowledgements that came faster than it wrote them, when the channel
-            # is closed; cancelling sees them through.
+            # When a channel is closed a quorum queue of RabbitMQ 4 forgets acknowledgements that came faster than it
+            # wrote them; cancelling sees them through.
             channel.cancel(tag)
             channel.close()
         return taken
