@@ -54,6 +54,7 @@ class Counters:
     sent: int = 0
     refused: int = 0
     missed: int = 0
+    """How often ticks were not sent: for an outage once, and for each that was given up for newer ones."""
     latest: float = 0.0
     """Seconds by which the latest tick was handed to the broker too late, jitter included."""
 
