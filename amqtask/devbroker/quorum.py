@@ -71,7 +71,8 @@ class QuorumQueue(Queue):
 
     def _mark_redelivered(self, entry: Entry) -> None:
         entry.redelivered = True
-        # The failures of its former life go on here; how often it was acquired is counted anew, and shown as 1 until then.
+        # The failures of its former life go on here; how often it was acquired is counted anew, and shown as 1 until
+        # then.
         entry.deliveries = 1
 
     def _place_returned(self, entry: Entry, cause: Return) -> None:
