@@ -16,7 +16,11 @@ from typing import Any
 import pika
 import pika.exceptions
 import pytest
+from pamqp import commands
+from pamqp import frame as pamqp_frame
 
+from amqtask.devbroker.__main__ import raise_file_limit
+from amqtask.devbroker.broker import Broker
 from amqtask.devbroker.errors import HardError
 from amqtask.devbroker.server import Server
 from tests.support.eventually import eventually
@@ -95,22 +99,45 @@ def test_a_port_that_is_taken_is_an_error_where_it_is_started() -> None:
         Server(port=server.port).start()
 
 
+def consumers_of(broker: Broker, name: str) -> int:
+    queue = broker.vhost().queues.get(name)
+    return len(queue.consumers) if queue is not None else 0
+
+
 def test_a_thousand_connections_work_at_once() -> None:
+    greeting = HELLO + b"".join(
+        pamqp_frame.marshal(method, channel)
+        for method, channel in (
+            (commands.Connection.StartOk({}, "PLAIN", "\0guest\0guest", "en_US"), 0),
+            (commands.Connection.TuneOk(0, 0, 0), 0),
+            (commands.Connection.Open("/"), 0),
+            (commands.Channel.Open(), 1),
+            (commands.Queue.Declare(0, "q"), 1),
+            (commands.Basic.Consume(0, "q", "c", no_ack=True), 1),
+        )
+    )
+    raise_file_limit()
     with Server() as server, ExitStack() as stack:
         clients = []
         for _ in range(1000):
             client = stack.enter_context(socket.create_connection((server.host, server.port)))
             client.settimeout(60)
-            client.sendall(HELLO)
+            client.sendall(greeting)
             clients.append(client)
-        for client in clients:
-            assert client.recv(4096)[7:11] == b"\x00\x0a\x00\x0a"
+        eventually(lambda: server.call(lambda broker: consumers_of(broker, "q")) == 1000)
         connection = connect(server.url)
         channel = connection.channel()
-        channel.queue_declare("q")
-        channel.basic_publish("", "q", b"x")
-        assert channel.basic_get("q", auto_ack=True)[2] == b"x"
+        for number in range(1000):
+            channel.basic_publish("", "q", b"message %d." % number)
         connection.close()
+        assert {_last_message(client) for client in clients} == {b"message %d." % number for number in range(1000)}
+
+
+def _last_message(client: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b".\xce"):
+        received += client.recv(4096)
+    return received[received.rindex(b"message") : -1]
 
 
 def test_a_silent_client_is_dropped_and_one_with_heartbeats_is_not() -> None:
