@@ -3,11 +3,11 @@
 import collections
 import os
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii as _text
 
 from amqtask.clock import Clock
-from amqtask.events.model import BATCH_KEY, envelope, recipe
+from amqtask.events.model import BATCH_KEY, envelope_of, recipe
 from amqtask.events.pulse import utc_offset
 from amqtask.log import event, get_logger
 from amqtask.publisher import Publisher
@@ -15,7 +15,7 @@ from amqtask.ticket import Ticket
 
 logger = get_logger("events")
 
-BATCH = 100
+BATCH = 250
 FLUSH_AFTER = 0.25
 """Seconds that an event waits for others."""
 MOST_WAITING = 5000
@@ -44,34 +44,33 @@ class Emitter:
         self._publisher = publisher
         self._later = later
         self._needs = (recipe(exchange),)
-        self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._waiting: collections.deque[str] = collections.deque()
         self._flush_due = False
         self._under_way = 0
         self._time = 0
         self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._utc_offset = utc_offset()
+        self._common = f'"hostname":{_text(node)},"pid":{os.getpid()},"utcoffset":{utc_offset()}'
         self.sent = 0
         self.dropped = 0
         """How many events were dropped."""
 
-    def emit(self, kind: str, fields: dict[str, Any]) -> None:
-        """Send an event, soon."""
+    def emit(self, kind: str, fields: Mapping[str, str | float | bool | None]) -> None:
+        """Send an event, soon. What is None is left out; the fields' names are plain words."""
         if len(self._waiting) >= MOST_WAITING:
             self._drop(1)
             return
         self._time += 1
-        self._waiting.append(
-            {
-                "type": kind,
-                "hostname": self._node,
-                "timestamp": self._clock.time(),
-                "pid": self._pid,
-                "clock": self._time,
-                "utcoffset": self._utc_offset,
-                **fields,
-            }
-        )
+        # Written out here and now: an encoder that walks through dicts takes four times as long, and this is what
+        # events cost a task (50 µs for its three events, 11 like this).
+        parts = [f'{{"type":"{kind}",{self._common},"timestamp":{self._clock.time()!r},"clock":{self._time}']
+        for name, value in fields.items():
+            if isinstance(value, str):
+                parts.append(f'"{name}":{_text(value)}')
+            elif type(value) in (int, float):
+                parts.append(f'"{name}":{value!r}')
+            elif value is not None:
+                parts.append(f'"{name}":{"true" if value else "false"}')
+        self._waiting.append(",".join(parts) + "}")
         if len(self._waiting) >= BATCH:
             self.flush()
         elif not self._flush_due:
@@ -95,10 +94,10 @@ class Emitter:
         self._flush_due = False
         self.flush()
 
-    def _publish(self, batch: list[dict[str, Any]]) -> None:
+    def _publish(self, batch: list[str]) -> None:
         deadline = self._clock.monotonic() + KEEP_FOR
         ticket = Ticket(
-            envelope(batch, self._node),
+            envelope_of(f"[{','.join(batch)}]".encode(), self._node),
             self._exchange,
             BATCH_KEY,
             deadline=deadline,

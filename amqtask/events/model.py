@@ -45,8 +45,13 @@ def routing_key(event_type: str) -> str:
 
 def envelope(body: "Event | list[dict[str, Any]]", node: str) -> Envelope:
     """An event, or several, as a message."""
+    return envelope_of(json.dumps(body, default=repr, ensure_ascii=False, separators=(",", ":")).encode(), node)
+
+
+def envelope_of(body: bytes, node: str) -> Envelope:
+    """Events that are JSON already, as a message."""
     return Envelope(
-        body=json.dumps(body, default=repr, ensure_ascii=False, separators=(",", ":")).encode(),
+        body=body,
         headers={"hostname": node},
         content_type="application/json",
         content_encoding="utf-8",

@@ -1,7 +1,7 @@
 """Telling: the events of tasks in one process. Off unless they are wanted."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
 from amqtask.events.emitter import Emitter
@@ -72,13 +72,13 @@ class Telling:
         """A task ended, one way or another."""
         self._emit(kind, execution, _fields(outcome))
 
-    def _emit(self, kind: str, execution: Execution, fields: dict[str, Any]) -> None:
+    def _emit(self, kind: str, execution: Execution, fields: dict[str, str | float | bool | None]) -> None:
         emitter = self._emitter
         if emitter is not None:
             emitter.emit(kind, {"uuid": execution.id, **fields})
 
 
-def _fields(outcome: Outcome) -> dict[str, Any]:
+def _fields(outcome: Outcome) -> dict[str, str | float | bool | None]:
     if isinstance(outcome, Success):
         return {"result": cut(repr(outcome.value)), "runtime": outcome.runtime}
     if isinstance(outcome, Failure):
