@@ -37,8 +37,8 @@ class Row:
 VALUES = "errors core.*"
 PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher ticket provision"
 SERVICES = (
-    "app task batch awaiting canvas launch builtins result context sender effective registry joining hooks lifecycle component"
-    " imports exits"
+    "app task batch awaiting canvas launch builtins result context sender effective registry joining hooks lifecycle"
+    " component imports exits"
 )
 WATCHED = "control.* events.*"
 DRIVER_PARTS = "drivers.frames drivers.replies drivers.stream drivers.wire drivers.wirechannel"
@@ -107,7 +107,8 @@ TABLE = (
         "app",
         "errors clock commanding component core.retry core.signature hooks imports lifecycle registry reports result"
         " task batch canvas",
-        types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker {WATCHED}",
+        types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker"
+        f" {WATCHED}",
     ),
     Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result control.*"),

@@ -33,14 +33,19 @@ class Governor:
     slots: int
     start: int = START
     """Deliveries for each slot while nothing is known of a queue's tasks."""
-    floor: int = 1
-    """Deliveries for each slot at the least: 2 where the order of queues matters, so that none runs dry in between."""
+    ordered: bool = False
+    """The order of queues matters: at least 2 for each slot, so that none runs dry between two tasks, and at most 4, so
+    that one process does not hold what another should take before the next queue."""
     _queues: dict[str, _Estimate] = field(default_factory=dict)
 
     def window(self, queue: str) -> int:
         """The prefetch for a queue's consumer now."""
         estimate = self._queues.get(queue)
-        return max(1, min(MOST, self.slots * max(self.floor, self.start if estimate is None else estimate.factor)))
+        return max(1, min(MOST, self.slots * self._factor(estimate)))
+
+    def _factor(self, estimate: _Estimate | None) -> int:
+        factor = self.start if estimate is None else estimate.factor
+        return max(2, min(4, factor)) if self.ordered else factor
 
     def ran(self, queue: str, seconds: float) -> bool:
         """A task of this queue ran so long; whether the queue's window is another one now."""

@@ -20,7 +20,7 @@ from amqtask.errors import BrokerError, ContentRefused, MessageError
 from amqtask.executors.base import Executor
 from amqtask.log import event, get_logger
 from amqtask.publisher import Publisher
-from amqtask.session import Session
+from amqtask.session import NEVER, Session
 from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
@@ -43,6 +43,9 @@ from amqtask.worker.wear import Wear
 
 logger = get_logger("worker")
 
+SECOND_LOOK = 0.05
+"""Seconds that the end of a task that ran longer than a heartbeat waits for news of the connection."""
+
 
 class Node:
     """Consumes, executes and settles in this process."""
@@ -62,6 +65,7 @@ class Node:
         self._timers = Timers()
         self._wear = Wear(max_tasks=options.max_tasks, max_memory=options.max_memory, worn_out=self._listener.worn_out)
         self._stopping = False
+        self._suspicious = app.config.broker.heartbeat or NEVER
         self._drained = threading.Event()
         self._deaths = Deaths(options.era or options.name, options.crashes)
         content = app.config.content
@@ -86,7 +90,7 @@ class Node:
         executor.wait_in(self._backlog)
         self.flow = Flow(
             options.flow,
-            governor=Governor(executor.capacity, start=options.first_window, floor=2 if options.is_ordered else 1),
+            governor=Governor(executor.capacity, start=options.first_window, ordered=options.is_ordered),
             executor=executor,
             clock=self.clock,
             hand_back=self._hand_back,
@@ -358,12 +362,12 @@ class Node:
         self.session.call_soon(lambda: self.session.call_soon(written))
 
     def _finish(self, execution: Execution, outcome: Outcome) -> None:
-        ran = self._clock.monotonic() - execution.started if execution.started else 0.0
+        ran = self.clock.monotonic() - execution.started if execution.started else 0.0
         if ran < self._suspicious:
             self.finisher.finish(execution, outcome)
             return
-        # This process may have been frozen for so long that the broker gave it up: the I/O thread looks first.
-        self.session.call_soon(lambda: self.session.call_soon(lambda: self.finisher.finish(execution, outcome)))
+        # This process may have been frozen for so long that the broker gave it up: the I/O thread finds that out first.
+        self.call_later(SECOND_LOOK, lambda: self.finisher.finish(execution, outcome))
 
     def _settle(self, delivery: Delivery, verdict: Verdict, queue: str) -> None:
         self.consumer.settle(delivery, verdict, at_once=self._backlog.is_low(queue, self.executor.capacity))

@@ -64,7 +64,7 @@ def test_arguments_get_their_types(type_: str, given: Json, bound: Json) -> None
     ],
 )
 def test_an_argument_of_another_type_is_named(type_: str, given: Json) -> None:
-    with pytest.raises(CommandFailed, match="do: x is (a|true)"):
+    with pytest.raises(CommandFailed, match=r"do: x is (a|true)"):
         bind(spec(Parameter("x", type_)), {"x": given})  # type: ignore[arg-type]
 
 

@@ -46,7 +46,7 @@ def test_a_publisher_waits_while_the_broker_is_blocked_and_says_so_when_its_time
         """
         import tasks
         from amqtask import PublishTimeout
-        tasks.app.configure(overrides=["results.backend=\"null\""])
+        tasks.app.configure(overrides=["results.backend='null'"])
         for _ in range(2):
             try:
                 tasks.add.apply_async((1, 2), timeout=3)
@@ -94,7 +94,7 @@ def test_a_task_whose_connection_is_closed_while_it_runs_is_not_run_twice_in_its
         worker.wait_for("ready ")
         node.close_connections()
         worker.wait_for("lost the connection")
-        worker.wait_for("came again while it runs here", 60)
+        worker.wait_for("came again while it runs", 60)
         eventually(lambda: ended(app, "x"), 60)
         assert app.python("import tasks; print(tasks.add.delay(2, 3).get(timeout=60))") == "5\n"
         assert worker.stop() == 0
