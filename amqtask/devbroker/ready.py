@@ -143,22 +143,19 @@ class TwoLevels(ReturnsFirst):
 
     def __init__(self) -> None:
         super().__init__()
-        self._in_a_row = 0
+        # Counts every message that leaves, of either level, and starts again after WEIGHT (rabbit_fifo_q.erl of 4.0).
+        self._turn = 0
 
     def pop(self) -> Entry:
         if self._returns:
             return super().pop()
-        lane = self._first()
-        if lane is self._lanes.get(self.HIGH):
-            self._in_a_row += 1
-        else:
-            self._in_a_row = 0
-        entry = lane.pop()
+        entry = self._first().pop()
+        self._turn = 0 if self._turn == self.WEIGHT else self._turn + 1
         self._removed(entry)
         return entry
 
     def _first(self) -> Lane:
         normal = self._lanes[self.NORMAL]
-        if self._in_a_row >= self.WEIGHT and normal:
+        if self._turn == self.WEIGHT and normal:
             return normal
         return super()._first()

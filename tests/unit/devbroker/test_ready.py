@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amqtask.devbroker.message import Entry, Message
-from amqtask.devbroker.ready import Ready, ReturnsFirst
+from amqtask.devbroker.ready import Ready, ReturnsFirst, TwoLevels
 
 steps = st.lists(
     st.one_of(st.tuples(st.just("new"), st.integers(0, 3)), st.tuples(st.sampled_from(["take", "back"]), st.just(0))),
@@ -58,6 +58,18 @@ def test_what_is_given_back_to_a_quorum_queue_leaves_in_the_order_in_which_it_ca
     assert list(ready) == [two, one, three]
     assert [ready.pop() for _ in range(3)] == [two, one, three]
     assert (len(ready), ready.bytes) == (0, 0)
+
+
+def test_the_turn_of_the_normal_level_counts_what_left_while_it_was_alone() -> None:
+    ready, fresh = TwoLevels(), entries()
+    alone, normal, high = (next(fresh) for _ in range(3))
+    for entry in (alone, next(fresh)):
+        ready.append(entry, TwoLevels.NORMAL)
+        ready.pop()
+    ready.append(normal, TwoLevels.NORMAL)
+    ready.append(high, TwoLevels.HIGH)
+
+    assert [ready.pop(), ready.pop()] == [normal, high]
 
 
 def test_emptied_means_empty() -> None:
