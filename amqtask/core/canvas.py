@@ -160,7 +160,8 @@ def _freeze_chord(chord: Signature, new_id: NewId, parent: ResultRef | None) -> 
     members = [freeze(gathered(member), new_id, parent) for member in parts(chord)]
     header = ResultRef(id=group_id, parent=parent, members=tuple(member.ref for member in members))
     body = body_of(chord)
-    if "task_id" in chord.options:
+    if "task_id" in chord.options and not body.options.get("task_id"):
+        # Of a chord that Celery froze it is the header's id; the body then has its own.
         body = _with(body, task_id=chord.options["task_id"])
     last = freeze(body, new_id, header)
     kwargs = {"header": tuple(member.signature for member in members), "body": last.signature}

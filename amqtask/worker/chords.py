@@ -29,6 +29,8 @@ from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
 
 logger = get_logger("worker")
 
+_SIZELESS = "the messages do not say how many members the chord has: send chords with amqtask, not with Celery"
+
 
 class Chords:
     """Reports members to their chords, and sends the bodies of those that are complete. Safe from any thread."""
@@ -99,6 +101,11 @@ class Chords:
         self._report(_Place(chord, str(member.options.get("group_id") or ""), reply_to, "json"), part, done)
 
     def _report(self, place: "_Place", part: Part, done: Done) -> None:
+        if place.body.chord_size is None:
+            # Celery's clients keep it in their result store only. Once is enough for all members.
+            first = part.index in (0, None)
+            self._fail_body(place, place.body, _SIZELESS, done) if first else done(None)
+            return
         try:
             envelope = note_envelope(part, self._serializers, place.serializer)
         except Unserializable as error:
