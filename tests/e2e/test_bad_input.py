@@ -89,6 +89,7 @@ def test_an_argument_that_has_no_form_is_named(scratch: MakeScratch) -> None:
     [
         ((*CALL, "-a", "[]"), 2, "missing a required argument: 'value'"),
         ((*CALL, "-a", "[1"), 2, "not JSON"),
+        (("call", "-A", "tasks:app", "tasks.ecoh", "-a", "[1]"), 2, "did you mean tasks.echo?"),
         ((*CALL, "-a", "[1]", "--queue", "nope"), 2, 'no queue "nope" is declared'),
         (("call", "-A", "tasks:nope", "tasks.echo"), 66, "module 'tasks' has no 'nope'; did you mean tasks:app?"),
         (("call", "-A", "nope:app", "tasks.echo"), 66, "no module 'nope'"),
