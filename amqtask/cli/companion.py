@@ -19,7 +19,7 @@ HOPELESS = (os.EX_USAGE, os.EX_NOINPUT, os.EX_NOPERM, os.EX_CONFIG, 2)
 
 def beat_command(target: Target, *options: str) -> list[str]:
     """The command line of a beat for this target."""
-    command = [sys.executable, "-m", "amqtask.cli"]
+    command = [sys.executable, "-m", "amqtask"]
     if target.app is not None:
         command += ["-A", target.app]
     if target.config is not None:

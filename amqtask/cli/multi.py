@@ -144,7 +144,7 @@ def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _command(target: Target, name: str, options: tuple[str, ...]) -> list[str]:
-    command = [sys.executable, "-m", "amqtask.cli", "worker", "-A", str(target.app)]
+    command = [sys.executable, "-m", "amqtask", "worker", "-A", str(target.app)]
     if target.config is not None:
         command += ["-C", target.config]
     for override in target.overrides:

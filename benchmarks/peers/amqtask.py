@@ -18,7 +18,7 @@ JOB = Job.from_environment()
 
 STRONG = Guarantees(persistent=True, confirmed=True, mandatory=True, late_ack=True)
 COMMAND = (
-    *("{python}", "-m", "amqtask.cli", "worker", "-A", "benchmarks.peers.amqtask:app", "-Q", "{queue}"),
+    *("{python}", "-m", "amqtask", "worker", "-A", "benchmarks.peers.amqtask:app", "-Q", "{queue}"),
     *("-l", "warning"),
 )
 PLAIN = frozenset({Feature.CONSUME, Feature.QUORUM, Feature.PAYLOAD, Feature.BURN})

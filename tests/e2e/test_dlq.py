@@ -174,7 +174,7 @@ def test_a_replay_killed_in_the_middle_loses_nothing_and_doubles_one_at_the_most
     with Queues(vhost) as queues:
         for share in (0.2, 0.5):
             process = subprocess.Popen(
-                [sys.executable, "-m", "amqtask.cli", "dlq", "replay"],
+                [sys.executable, "-m", "amqtask", "dlq", "replay"],
                 cwd=app.folder,
                 env=app.environment,
                 stdout=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ class RunningBeat:
 
     def __init__(self, scratch: Scratch, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "amqtask.cli", "beat", "-A", "tasks:app", "--log-format", "json", *arguments],
+            [sys.executable, "-m", "amqtask", "beat", "-A", "tasks:app", "--log-format", "json", *arguments],
             cwd=scratch.folder,
             env=scratch.environment,
             stdout=subprocess.PIPE,

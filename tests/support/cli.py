@@ -26,7 +26,7 @@ class Shell:
     def run(self, *arguments: str, timeout: float = 90.0, **environment: str) -> subprocess.CompletedProcess[str]:
         """`amqtask …` to its end, with these environment variables."""
         return subprocess.run(
-            [sys.executable, "-m", "amqtask.cli", *arguments],
+            [sys.executable, "-m", "amqtask", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             capture_output=True,

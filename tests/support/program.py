@@ -62,7 +62,7 @@ class Scratch:
     def run(self, *arguments: str, timeout: float = 90.0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """`amqtask …` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "amqtask.cli", *arguments],
+            [sys.executable, "-m", "amqtask", *arguments],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
@@ -114,7 +114,7 @@ class RunningWorker:
     def __init__(self, scratch: Scratch, arguments: tuple[str, ...]) -> None:
         self.scratch = scratch
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "amqtask.cli", "worker", "-A", "tasks:app", *arguments],
+            [sys.executable, "-m", "amqtask", "worker", "-A", "tasks:app", *arguments],
             cwd=scratch.folder,
             env=scratch.environment,
             stdout=subprocess.PIPE,
