@@ -160,6 +160,7 @@ THIRD_PARTY = {
     "click": "cli.* devbroker.__main__",
     "rich": "cli.*",
     "textual": "tui.*",
+    "watchfiles": "cli.reload",
 }
 
 # The core's instants, ids, chance and settings are arguments.

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from amqtask.cli.companion import Companion, beat_command
+from amqtask.cli.reload import reload_on_change
 from amqtask.cli.target import Target, target_options
 from amqtask.worker.agent import NodeAgent
 from amqtask.worker.plan import Order, Plan
@@ -80,6 +82,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Hard limit of tasks, in seconds.")
 @click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), help="Soft limit, in seconds.")
 @click.option("-B", "--beat", is_flag=True, help="Run a beat beside it, in a process of its own.")
+@click.option("--reload", is_flag=True, help="Load the app anew when its source changes (needs amqtask[reload]).")
 @click.pass_obj
 def worker(
     target: Target,
@@ -97,6 +100,7 @@ def worker(
     include: tuple[str, ...],
     create_missing_queues: bool,
     max_tasks_per_child: int | None,
+    reload: bool,
     time_limit: float | None,
     soft_time_limit: float | None,
     beat: bool,
@@ -126,6 +130,8 @@ def worker(
         soft_time_limit=soft_time_limit,
         working_folder=os.getcwd(),
     )
+    if reload:
+        reload_on_change(Path.cwd())
     options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]
     with Companion(beat_command(target, *options)) if beat else contextlib.nullcontext():
         code = Supervisor(order, Terminal(), NodeSteward(NodeAgent)).run()

@@ -62,6 +62,17 @@ def test_code_that_cannot_be_loaded_anew_leaves_the_old_running(scratch: MakeScr
         assert worker.stop() == 0
 
 
+def test_a_change_of_the_source_is_loaded_when_that_is_asked_for(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with app.worker("-c", "1", "--reload") as worker:
+        assert app.python(ASK) == "one\n"
+        source = (app.folder / "tasks.py").read_text()
+        (app.folder / "tasks.py").write_text(source.replace('"one"', '"another one"'))
+        worker.wait_for("loaded anew")
+        eventually(lambda: app.python(ASK) == "another one\n", 60)
+        assert worker.stop() == 0
+
+
 def test_a_process_that_grew_too_large_is_replaced(scratch: MakeScratch) -> None:
     app = scratch(TASKS)
     with app.worker("-c", "1", "--set", "worker.max_memory_per_child=120MiB") as worker:
