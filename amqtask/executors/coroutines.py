@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,13 @@ class Coroutines:
         return task
 
     def runs_now(self, execution: Execution) -> bool:
-        """Whether the loop is inside a step of this execution's own task."""
-        return asyncio.current_task(self._loop) is self._tasks.get(execution, self)
+        """Whether the thread is inside the code of this execution's own coroutine.
+
+        Not the same as being in its task's step, where asyncio does things of its own: an exception there loses the task.
+        """
+        task = self._tasks.get(execution)
+        coroutine = task.get_coro() if task is not None else None
+        return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_RUNNING
 
     def cancel(self, execution: Execution, error: type[BaseException]) -> bool:
         """Cancel it, with `error` as the reason; False if it does not run here. From any thread."""
@@ -67,7 +73,7 @@ class SlotLoop:
         run_through(self._runner.get_loop(), self._coroutines.start(execution))
 
     def runs_now(self, execution: Execution) -> bool:
-        """Whether the loop is inside a step of this execution's own task. In the slot's thread."""
+        """Whether the thread is inside the code of this execution's coroutine. In the slot's thread."""
         return self._coroutines is not None and self._coroutines.runs_now(execution)
 
     def cancel(self, execution: Execution, error: type[BaseException]) -> bool:

@@ -229,6 +229,24 @@ def test_an_interrupt_cancels_a_coroutine(stage: Stage) -> None:
     stage.play(script)
 
 
+def test_an_interrupt_may_hit_a_coroutine_while_its_loop_schedules_it(stage: Stage) -> None:
+    """A signal that came then raised into asyncio's own code, and the task was never resumed."""
+
+    async def give_way() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    def script() -> None:
+        for _ in range(60):
+            act = stage.act(give_way)
+            running(act)
+            assert stage.executor.interrupt(act, Told)
+            ended(act)
+            assert isinstance(act.error, (Told, asyncio.CancelledError))
+
+    stage.play(script)
+
+
 def test_a_coroutine_that_blocks_is_interrupted_where_a_signal_can(stage: Stage, pool: str) -> None:
     if pool not in ("processes", "solo"):
         pytest.skip("only a signal reaches code that does not await")
