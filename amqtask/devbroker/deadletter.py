@@ -7,10 +7,10 @@ between, is dropped.
 
 from amqtask.devbroker import properties, tables
 from amqtask.devbroker.arguments import QueueKind
-from amqtask.devbroker.emulate import Profile
+from amqtask.devbroker.emulate import LOST, Profile
 from amqtask.devbroker.message import Message
 from amqtask.devbroker.properties import EXPIRATION, HEADERS
-from amqtask.devbroker.queue import Death, DeathReason, Queue
+from amqtask.devbroker.queue import Death, DeathReason, Queue, Return
 from amqtask.devbroker.tables import Table, Timestamp, Value
 
 _FIRST = ("reason", "queue", "exchange")
@@ -43,7 +43,8 @@ def dead_letter(queue: Queue, death: Death, profile: Profile) -> Message:
     key = routing_key if routing_key is not None else message.routing_key
     letter = Message(target, key, known, message.body, extra_keys=extra_keys, has_died=True)
     letter.arrives_redelivered = (
-        queue.spec.kind is QueueKind.QUORUM and death.reason.value in profile.redelivering_deaths
+        queue.spec.kind is QueueKind.QUORUM
+        and (LOST if death.cause is Return.LOST else death.reason.value) in profile.redelivering_deaths
     )
     return letter
 

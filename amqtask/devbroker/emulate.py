@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass, replace
 
 MIB = 1024 * 1024
+LOST = "lost"
+"""In `redelivering_deaths`: over its delivery limit because a channel was lost."""
 
 
 class Counting(enum.Enum):
@@ -114,7 +116,7 @@ _V4_0 = replace(
     returns_to_back_without_limit=False,
     sac_by_priority=True,
     reads_x_death=False,
-    redelivering_deaths=frozenset({"rejected"}),
+    redelivering_deaths=frozenset({"rejected", LOST}),
     local_random_exchange=True,
     max_message_size=16 * MIB,
     queue_versions=frozenset({1, 2}),
@@ -128,7 +130,7 @@ _V4_3 = replace(
     global_qos=GlobalQos.PER_CONSUMER,
     consumer_timeout=ConsumerTimeout.CANCELS_CONSUMER,
     delayed_retry=True,
-    redelivering_deaths=frozenset({"rejected", "delivery_limit"}),
+    redelivering_deaths=frozenset({"rejected", "delivery_limit", LOST}),
     classic_shows_redelivering_deaths=True,
     reply_counts_as_routed=True,
     topic_hash_max=2,

@@ -36,13 +36,15 @@ class Return(enum.Enum):
 class Death:
     """A message on its way to a dead-letter exchange.
 
-    `time` is in seconds since the epoch; a message that was never let in has no entry.
+    `time` is in seconds since the epoch; a message that was never let in has no
+    entry, and only one over its delivery limit has a cause.
     """
 
     message: Message
     reason: DeathReason
     time: int
     entry: Entry | None = None
+    cause: Return | None = None
 
 
 class Owner(Protocol):
@@ -267,13 +269,14 @@ class Queue:
         self._drop_expired()
         self.dispatch()
 
-    def _bury(self, entry: Entry, reason: DeathReason) -> None:
+    def _bury(self, entry: Entry, reason: DeathReason, cause: Return | None = None) -> None:
         """It leaves the queue without having been consumed."""
         if self.spec.dead_letter_exchange is not None:
-            self.owner.dead_letter(
-                self, Death(message=entry.message, reason=reason, time=int(self.context.now), entry=entry)
-            )
+            self.owner.dead_letter(self, self._death(entry, reason, cause))
         self._leave(entry)
+
+    def _death(self, entry: Entry, reason: DeathReason, cause: Return | None) -> Death:
+        return Death(message=entry.message, reason=reason, time=int(self.context.now), entry=entry, cause=cause)
 
     def buried(self, death: Death, *, delivered: bool) -> None:
         """What became of a dead letter: whether a queue has taken it. A classic queue does not care."""

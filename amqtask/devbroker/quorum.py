@@ -78,7 +78,7 @@ class QuorumQueue(Queue):
     def _place_returned(self, entry: Entry, cause: Return) -> None:
         self._count(entry, cause)
         if self._limit is not None and entry.deliveries > self._limit:
-            self._bury(entry, DeathReason.DELIVERY_LIMIT)
+            self._bury(entry, DeathReason.DELIVERY_LIMIT, cause)
             return
         if entry.row is not None:
             self.context.journal.changed(entry)
@@ -87,6 +87,20 @@ class QuorumQueue(Queue):
             self.context.timers.at(self.context.now + pause, lambda: self._retry(entry, cause))
         else:
             self._place_again(entry, cause)
+
+    def _drop_expired(self) -> None:
+        super()._drop_expired()
+        if self._has_ttl and self.context.profile.priorities is Priorities.STRICT:
+            # There a message expires at the head of its priority, even if others stand above it.
+            for level in self.ready.levels:
+                self._drop_expired_of(level)
+
+    def _drop_expired_of(self, level: int) -> None:
+        while (head := self.ready.head(level)) is not None and head.expires_at is not None:
+            if head.expires_at > self.context.now:
+                self._arm_expiry(head.expires_at)
+                return
+            self._bury(self.ready.pop_head(level), DeathReason.EXPIRED)
 
     def _place_again(self, entry: Entry, cause: Return) -> None:
         # What a client gives back goes to the back there; what a lost channel held goes to the front in every version.
@@ -147,11 +161,11 @@ class QuorumQueue(Queue):
 
     # Dead-lettering at least once: a message that no queue takes is not given up, and 32 of them stop all others.
 
-    def _bury(self, entry: Entry, reason: DeathReason) -> None:
+    def _bury(self, entry: Entry, reason: DeathReason, cause: Return | None = None) -> None:
         if self.spec.dead_letter_exchange is None or not self.spec.dead_letters_at_least_once:
-            super()._bury(entry, reason)
+            super()._bury(entry, reason, cause)
             return
-        self._to_bury.append(Death(message=entry.message, reason=reason, time=int(self.context.now), entry=entry))
+        self._to_bury.append(self._death(entry, reason, cause))
         self._send_dead_letters()
 
     def _send_dead_letters(self) -> None:

@@ -73,6 +73,22 @@ class Ready:
         self._removed(entry)
         return entry
 
+    @property
+    def levels(self) -> list[int]:
+        """Every level that has had an entry, the highest first."""
+        return list(self._levels)
+
+    def head(self, level: int) -> Entry | None:
+        """The first entry of a level."""
+        lane = self._lanes[level]
+        return lane.peek() if lane else None
+
+    def pop_head(self, level: int) -> Entry:
+        """Take the first entry of a level out, whatever stands above it."""
+        entry = self._lanes[level].pop()
+        self._removed(entry)
+        return entry
+
     def clear(self) -> list[Entry]:
         """Take everything out."""
         entries = list(self)

@@ -135,6 +135,23 @@ def test_a_dead_letter_of_a_quorum_queue_arrives_as_measured(
     assert (got[1], counts(got[2])) == (redelivered, counted)
 
 
+@pytest.mark.parametrize(("emulate", "redelivered"), [("3.13", False), ("4.0", True), ("4.3", True)])
+def test_what_a_lost_channel_sent_over_its_limit_arrives_as_measured(emulate: str, redelivered: bool) -> None:
+    house = broker(emulate)
+    one, two = Client(house), Client(house)
+    one.declare("dead", x_queue_type="quorum")
+    one.declare(
+        "q", x_queue_type="quorum", x_delivery_limit=0, x_dead_letter_exchange="", x_dead_letter_routing_key="dead"
+    )
+    one.publish("q", "a")
+    one.get("q", no_ack=False)
+    one.session.close()
+
+    got = two.channel.get("dead")
+    assert got is not None
+    assert got[1] is redelivered
+
+
 def test_the_failures_of_a_dead_letter_go_on_in_its_next_quorum_queue() -> None:
     it = client("4.3")
     it.declare("dead", x_queue_type="quorum")
@@ -199,6 +216,20 @@ def test_a_get_counts_what_expires_because_of_it_as_measured(kind: str, no_ack: 
     assert got is not None
     assert got[3] == left
     assert it.channel.vhost.queue("q").message_count == 0
+
+
+@pytest.mark.parametrize(("emulate", "left"), [("4.0", ["high", "low"]), ("4.3", ["high"])])
+def test_a_message_expires_at_the_head_of_its_priority_in_4_3(emulate: str, left: list[str]) -> None:
+    it = client(emulate)
+    it.declare("q", x_queue_type="quorum")
+    it.publish("q", "high", priority=9)
+    it.publish("q", "low", priority=1, expiration="10")
+    it.publish("q", "lower", priority=0, expiration="20")
+    it.broker.advance(START + 0.01)
+    assert [message.body.decode() for message in it.broker.messages("q")][:2] == [*left, "lower"][:2]
+
+    it.broker.advance(START + 1)
+    assert [message.body.decode() for message in it.broker.messages("q")][:2] == left
 
 
 @pytest.mark.parametrize(("kind", "redelivered"), [("classic", False), ("quorum", True)])
