@@ -128,6 +128,22 @@ def test_a_publish_whose_confirm_was_lost_with_the_connection_is_sent_again_unde
         assert ids(queues, "work") == {"a": 1, "b": 2}
 
 
+def test_a_message_survives_a_connection_that_is_lost_while_its_delay_tree_is_declared(
+    make_app: Callable[..., App], proxied: tuple[Proxy, str, str]
+) -> None:
+    """It was lost itself, and its sender waited for the publisher's thread in vain."""
+    proxy, url, direct = proxied
+    app = make_app(url, timeout=60.0)
+    proxy.stall_at(b"aqt.delay.05", from_broker=False)
+    with app.batch():
+        app.send_task("t", queue="work", task_id="a", countdown=3600, ignore_result=True)
+        eventually(lambda: proxy.trapped)
+        proxy.cut()
+        proxy.heal()
+    with Queues(direct) as queues:
+        assert ids(queues, "aqt.delay.11") == {"a": 1}
+
+
 def test_a_full_queue_is_an_error_at_its_sender(make_app: Callable[..., App], vhost: str) -> None:
     """Row 15."""
     app = make_app(vhost)
