@@ -3,7 +3,6 @@
 import atexit
 import importlib
 import os
-import socket
 import sys
 import threading
 import weakref
@@ -29,6 +28,8 @@ from amqtask.result import AsyncResult
 from amqtask.task import AnyTask, CallOptions, Task, TaskOptions
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from amqtask.assembly import Parts
     from amqtask.config.load import LoadedConfig
     from amqtask.config.model import Config
@@ -54,6 +55,7 @@ ASSEMBLY = "amqtask.assembly"
 """Loaded when an app is first used, not when it is made: importing an app loads no YAML, pydantic or driver."""
 
 BACKGROUND = "amqtask.testing.worker"
+EAGER = "amqtask.testing.eager"
 CLI = "amqtask.cli.main"
 """Loaded when an app is asked to work: who only sends tasks has no use for a worker."""
 
@@ -311,7 +313,7 @@ class App:
         if self._parts is None or self._pid != os.getpid():
             assembly = importlib.import_module(ASSEMBLY)
             loaded = self._parts.loaded if self._parts is not None else assembly.load(self._source, self._overrides)
-            self._parts = assembly.Parts(self, loaded, origin=origin())
+            self._parts = assembly.Parts(self, loaded, origin=assembly.origin())
             self._pid = os.getpid()
         return self._parts
 
@@ -330,6 +332,10 @@ class App:
         """
         made: BackgroundWorker = importlib.import_module(BACKGROUND).BackgroundWorker(self, queues=queues, **options)
         return made
+
+    def eager(self) -> "AbstractContextManager[None]":
+        """`with app.eager():` calls run in this process at once, without a broker; see `amqtask.testing.eager`."""
+        return importlib.import_module(EAGER).eager(self)  # type: ignore[no-any-return]
 
     def worker_main(self, arguments: Sequence[str] | None = None) -> NoReturn:
         """Be the program `amqtask worker` for this app, with these arguments or those of the command line.
@@ -382,11 +388,6 @@ def importable_name(module: str) -> str:
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
     return spec.name if spec is not None else Path(file).stem if file else module
-
-
-def origin() -> str:
-    """Who sends from here: Celery's form for clients."""
-    return f"gen{os.getpid()}@{socket.gethostname()}"
 
 
 def _close_at_exit(reference: "weakref.ref[App]") -> None:

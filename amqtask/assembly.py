@@ -1,6 +1,7 @@
 """Assembly: the composition root of an app in one process. Loaded when the app is first used."""
 
 import os
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -171,3 +172,8 @@ class Parts:
                 self._backend.close()
             if self._publisher is not None:
                 self._publisher.close(timeout)
+
+
+def origin() -> str:
+    """Who sends from here: Celery's form for clients."""
+    return f"gen{os.getpid()}@{socket.gethostname()}"

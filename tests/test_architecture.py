@@ -124,6 +124,10 @@ TABLE = (
     # What operators do to a broker's queues, without any program's help.
     Row("deadletters delayed", f"{VALUES} clock drivers.base"),
     # Edges
+    Row(
+        "testing.eager",
+        f"{PLUMBING} {SERVICES} assembly worker.* results.memory",
+    ),
     Row("testing.*", f"{PLUMBING} {SERVICES} config.* worker.* testing.* drivers executors devbroker.*"),
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),
     Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} queueview config.* web.* tui.*"),

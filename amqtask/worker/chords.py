@@ -1,9 +1,11 @@
 """Chords: what a worker does for the chords that its tasks are members of. `docs/workflows.md` has the argument."""
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from amqtask.app import App
 from amqtask.clock import Clock
@@ -20,7 +22,6 @@ from amqtask.launch import join_recipe, note_envelope
 from amqtask.log import event, get_logger
 from amqtask.publisher import Publisher
 from amqtask.results.base import ResultBackend
-from amqtask.session import SessionOptions
 from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 from amqtask.worker.joiner import Done, Joiner, Look
@@ -30,6 +31,21 @@ from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
 logger = get_logger("worker")
 
 _SIZELESS = "the messages do not say how many members the chord has: send chords with amqtask, not with Celery"
+
+
+class Looker(Protocol):
+    """Looks into the queues of chords."""
+
+    def look(self, look: Look) -> None:
+        """Look whether a chord is complete, and finish it if so."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """End what it has open."""
+        ...
+
+
+MakeJoiner: TypeAlias = Callable[[Callable[[Envelope], Note]], Looker]
 
 
 class Chords:
@@ -43,7 +59,7 @@ class Chords:
         starter: Starter,
         publisher: Publisher,
         backend: ResultBackend,
-        session: SessionOptions,
+        joiner: MakeJoiner,
         accept: Collection[str],
         max_size: int,
         serializers: Serializers = DEFAULT_SERIALIZERS,
@@ -56,7 +72,7 @@ class Chords:
         self._accept = tuple(accept)
         self._max_size = max_size
         self._serializers = serializers
-        self._joiner = Joiner(session, self._read)
+        self._joiner = joiner(self._read)
 
     def close(self, timeout: float) -> None:
         """Close the connection, if there was a chord at all."""
@@ -202,7 +218,7 @@ class Chords:
         return from_form(form)
 
 
-def chords_of(app: App, node: str, starter: Starter) -> Chords:
+def chords_of(app: App, node: str, starter: Starter, joiner: MakeJoiner | None = None) -> Chords:
     """The chords of an app's worker."""
     content = app.config.content
     return Chords(
@@ -211,7 +227,7 @@ def chords_of(app: App, node: str, starter: Starter) -> Chords:
         starter=starter,
         publisher=app.publisher,
         backend=app.backend,
-        session=app.session_options,
+        joiner=joiner or partial(Joiner, app.session_options),
         accept=content.accept,
         max_size=content.max_decompressed_size,
     )

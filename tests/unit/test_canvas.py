@@ -1,0 +1,210 @@
+"""Canvases: what is sent first, ids and families, and random ones against plain Python, run eagerly."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amqtask import App, BoundSignature, ChordError, Signature, chain, chord, group, signature
+from amqtask.core import extended_json
+from amqtask.core.canvas import freeze
+from amqtask.core.plan import Call, Join, Step, membership, plan
+
+app = App("canvas", config={"queues": {"work": {}}, "tasks": {"default_queue": "work"}})
+heard: list[object] = []
+
+
+@app.task(name="inc")
+def inc(value: object, by: int = 1) -> object:
+    return [inc(one, by) for one in value] if isinstance(value, list) else value + by  # type: ignore[operator]
+
+
+@app.task(name="total")
+def total(value: object) -> int:
+    return sum(total(one) for one in value) if isinstance(value, list) else value  # type: ignore[return-value]
+
+
+@app.task(name="fail")
+def fail(value: object) -> None:
+    raise ValueError("no luck")
+
+
+@app.task(name="hear")
+def hear(value: object) -> None:
+    heard.append(value)
+
+
+@pytest.fixture(autouse=True)
+def eagerly() -> Iterator[None]:
+    heard.clear()
+    with app.eager():
+        yield
+
+
+# Random canvases, each with what plain Python makes of a value
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A canvas and its meaning."""
+
+    text: str
+    canvas: BoundSignature[Any]
+    apply: Callable[[object], object]
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _inc(by: int) -> Shape:
+    return Shape(f"inc({by})", inc.s(by), lambda value: inc(value, by))
+
+
+TOTAL = Shape("total", total.s(), lambda value: total(value))
+
+
+def _chain(steps: list[Shape]) -> Shape:
+    def apply(value: object) -> object:
+        for step in steps:
+            value = step.apply(value)
+        return value
+
+    return Shape(f"chain{steps}", chain(*[step.canvas for step in steps]), apply)
+
+
+def _group(members: list[Shape]) -> Shape:
+    return Shape(
+        f"group{members}",
+        group([member.canvas for member in members]),
+        lambda value: [member.apply(value) for member in members],
+    )
+
+
+def _chord(members: list[Shape], body: Shape) -> Shape:
+    return Shape(
+        f"chord({members}, {body})",
+        chord([member.canvas for member in members], body.canvas),
+        lambda value: body.apply([member.apply(value) for member in members]),
+    )
+
+
+leaves = st.integers(1, 9).map(_inc) | st.just(TOTAL)
+shapes = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(_chain)
+        | st.lists(inner, min_size=1, max_size=3).map(_group)
+        | st.builds(_chord, st.lists(inner, max_size=3), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(shapes, st.integers(0, 100))
+def test_any_canvas_gives_what_plain_python_gives(shape: Shape, value: int) -> None:
+    assert shape.canvas.delay(value).get(timeout=5) == shape.apply(value)
+
+
+@given(shapes)
+def test_any_canvas_survives_its_json_form(shape: Shape) -> None:
+    form: Any = extended_json.loads(extended_json.dumps(shape.canvas.to_json()))
+
+    assert signature(form, app=app).delay(1).get(timeout=5) == shape.apply(1)
+
+
+@given(shapes)
+def test_what_is_frozen_keeps_its_ids(shape: Shape) -> None:
+    once = freeze(shape.canvas, _ids())
+
+    assert freeze(once.signature, _ids("other")).ref == once.ref
+
+
+# What is sent
+
+
+def test_a_chain_sends_its_first_step_with_the_rest_in_reverse() -> None:
+    (first,) = sent(chain(inc.s(1), inc.s(2), inc.s(3)))
+
+    assert isinstance(first, Call)
+    options = first.signature.options
+    assert (options["task_id"], options["root_id"], options["parent_id"]) == ("1", "1", None)
+    rest = [Signature.from_json(form) for form in options["chain"]]  # type: ignore[attr-defined]
+    assert [(step.args, step.options["task_id"]) for step in rest] == [((3,), "3"), ((2,), "2")]
+
+
+def test_members_of_a_group_know_it_and_their_place() -> None:
+    steps = sent(group(inc.s(1, 1), inc.s(2, 1)))
+
+    places = [(s.signature.options["group_id"], s.signature.options["group_index"]) for s in steps]  # type: ignore[union-attr]
+    assert places == [("1", 0), ("1", 1)]
+
+
+def test_a_chord_is_opened_before_its_members_which_carry_only_a_reference() -> None:
+    opening, *members = sent(chord([inc.s(n, 1) for n in range(3)], total.s() | inc.s(list(range(1000)))))
+
+    assert isinstance(opening, Join)
+    assert opening.size == 3
+    assert all(isinstance(member, Call) for member in members)
+    sizes = [len(extended_json.dumps(member.signature.to_json())) for member in members]  # type: ignore[union-attr]
+    assert max(sizes) < 1000
+
+
+def test_a_group_that_something_follows_is_a_chord() -> None:
+    opening, *_ = sent(group(inc.s(1, 1), inc.s(2, 2)) | total.s())
+
+    assert isinstance(opening, Join)
+    assert opening.body.task == "total"
+
+
+def test_of_a_chain_the_last_step_is_the_member() -> None:
+    _, member = sent(chord([inc.s(1, 1) | inc.s(1) | inc.s(2)], total.s()))
+
+    assert isinstance(member, Call)
+    assert "chord" not in member.signature.options
+    found = membership(member.signature)
+    assert found is not None
+    assert found.args == (2,)
+
+
+def test_an_empty_chain_is_refused() -> None:
+    with pytest.raises(ValueError, match="a step"):
+        chain([])
+
+
+# Eagerly
+
+
+def test_callbacks_errbacks_and_chord_errors_are_called_once() -> None:
+    assert inc.s(1, 1).link(hear.s()).delay().get() == 2
+    failed = chord([inc.s(1, 1), fail.s(1)], total.s().on_error(hear.s())).delay()
+    with pytest.raises(ChordError, match=r"fail\[.*no luck"):
+        failed.get()
+
+    assert heard == [2, failed.id]
+
+
+def test_a_long_chain_is_no_deep_stack() -> None:
+    long = chain(inc.s(0), *[inc.s() for _ in range(300)])
+
+    assert long.delay().get() == 301
+
+
+def test_a_link_error_of_a_chain_is_for_each_step() -> None:
+    result = chain(inc.s(1, 1), fail.s(), inc.s()).on_error(hear.s()).delay()
+    with pytest.raises(ValueError, match="no luck"):
+        result.get()
+
+    assert heard == [result.parent.id]
+
+
+def sent(canvas: Signature) -> list[Step]:
+    return list(plan(freeze(canvas, _ids()).signature))
+
+
+def _ids(prefix: str = "") -> Callable[[], str]:
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers)}"
