@@ -31,7 +31,8 @@ class Coroutines:
     def runs_now(self, execution: Execution) -> bool:
         """Whether the thread is inside the code of this execution's own coroutine.
 
-        Not the same as being in its task's step, where asyncio does things of its own: an exception there loses the task.
+        Not the same as being in its task's step, where asyncio does things of its own: what is raised there is lost,
+        and the task with it.
         """
         task = self._tasks.get(execution)
         coroutine = task.get_coro() if task is not None else None
