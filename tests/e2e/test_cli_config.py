@@ -143,7 +143,7 @@ def test_show_stops_quietly_when_nobody_reads_on(shell: Shell) -> None:
     shell.write(GOOD)
 
     done = subprocess.run(
-        f"{sys.executable} -m amqtask.cli config show --all | head -n 1",
+        f"{sys.executable} -m amqtask config show --all | head -n 1",
         shell=True,
         cwd=shell.folder,
         env=shell.environment,
