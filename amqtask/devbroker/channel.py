@@ -308,7 +308,7 @@ class Channel:
         self._settle(self.unacked.take(tag, multiple=multiple), self._acknowledge)
 
     def nack(self, tag: int, *, multiple: bool = False, requeue: bool = True) -> None:
-        self._settle(self.unacked.take(tag, multiple=multiple), self._return if requeue else self._reject)
+        self._settle(self.unacked.take(tag, multiple=multiple), self._return if requeue else self._drop)
 
     def reject(self, tag: int, *, requeue: bool = True) -> None:
         self._settle(self.unacked.take(tag, multiple=False), self._fail if requeue else self._reject)
@@ -336,10 +336,16 @@ class Channel:
         self._serve_again(deliveries)
 
     def _reject(self, deliveries: list[Delivery]) -> None:
+        self._refuse(deliveries, Return.FAILED)
+
+    def _drop(self, deliveries: list[Delivery]) -> None:
+        self._refuse(deliveries, Return.RETURNED)
+
+    def _refuse(self, deliveries: list[Delivery], cause: Return) -> None:
         with self.vhost.holding_dead_letters():
             self._release(deliveries)
             for delivery in deliveries:
-                delivery.queue.reject(delivery.entry)
+                delivery.queue.reject(delivery.entry, cause)
             self._serve_again(deliveries)
 
     def _return(self, deliveries: list[Delivery]) -> None:

@@ -7,7 +7,7 @@ between, is dropped.
 
 from amqtask.devbroker import properties, tables
 from amqtask.devbroker.arguments import QueueKind
-from amqtask.devbroker.emulate import LOST, Profile
+from amqtask.devbroker.emulate import LOST, NACKED, Profile
 from amqtask.devbroker.message import Message
 from amqtask.devbroker.properties import EXPIRATION, HEADERS
 from amqtask.devbroker.queue import Death, DeathReason, Queue, Return
@@ -42,10 +42,8 @@ def dead_letter(queue: Queue, death: Death, profile: Profile) -> Message:
     target = queue.spec.dead_letter_exchange or ""
     key = routing_key if routing_key is not None else message.routing_key
     letter = Message(target, key, known, message.body, extra_keys=extra_keys, has_died=True)
-    letter.arrives_redelivered = (
-        queue.spec.kind is QueueKind.QUORUM
-        and (LOST if death.cause is Return.LOST else death.reason.value) in profile.redelivering_deaths
-    )
+    is_quorum = queue.spec.kind is QueueKind.QUORUM
+    letter.arrives_redelivered = is_quorum and _way_of_death(death) in profile.redelivering_deaths
     return letter
 
 
@@ -60,6 +58,15 @@ def is_cycle(queue: str, headers: Table, reason: DeathReason) -> bool:
         if death.get("queue") == queue:
             return True
     return False
+
+
+def _way_of_death(death: Death) -> str:
+    """As `Profile.redelivering_deaths` has it."""
+    if death.cause is Return.LOST:
+        return LOST
+    if death.reason is DeathReason.REJECTED and death.cause is Return.RETURNED:
+        return NACKED
+    return death.reason.value
 
 
 def _event(queue: str, death: Death, carbon_copies: list[Value], expiration: bytes | None) -> Table:

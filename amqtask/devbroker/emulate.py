@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 MIB = 1024 * 1024
 LOST = "lost"
 """In `redelivering_deaths`: over its delivery limit because a channel was lost."""
+NACKED = "nacked"
+"""In `redelivering_deaths`: rejected by basic.nack rather than by basic.reject."""
 
 
 class Counting(enum.Enum):
@@ -116,7 +118,7 @@ _V4_0 = replace(
     returns_to_back_without_limit=False,
     sac_by_priority=True,
     reads_x_death=False,
-    redelivering_deaths=frozenset({"rejected", LOST}),
+    redelivering_deaths=frozenset({"rejected", NACKED, LOST}),
     local_random_exchange=True,
     max_message_size=16 * MIB,
     queue_versions=frozenset({1, 2}),

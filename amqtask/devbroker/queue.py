@@ -37,7 +37,7 @@ class Death:
     """A message on its way to a dead-letter exchange.
 
     `time` is in seconds since the epoch; a message that was never let in has no
-    entry, and only one over its delivery limit has a cause.
+    entry, and one that only waited has no cause.
     """
 
     message: Message
@@ -242,13 +242,13 @@ class Queue:
         self.unacked -= 1
         self._leave(entry)
 
-    def reject(self, entry: Entry) -> None:
+    def reject(self, entry: Entry, cause: Return = Return.FAILED) -> None:
         """It is refused, and not to be tried again."""
         self.unacked -= 1
         if self.is_deleted:
             self._leave(entry)
         else:
-            self._bury(entry, DeathReason.REJECTED)
+            self._bury(entry, DeathReason.REJECTED, cause)
 
     def give_back(self, entries: Sequence[Entry], cause: Return) -> None:
         """They are to be delivered again, as soon as a consumer takes them."""

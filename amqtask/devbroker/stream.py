@@ -141,7 +141,7 @@ class StreamQueue(Queue):
     def acknowledge(self, entry: Entry) -> None:
         self.unacked -= 1
 
-    def reject(self, entry: Entry) -> None:
+    def reject(self, entry: Entry, cause: Return = Return.FAILED) -> None:
         self.unacked -= 1
 
     def give_back(self, entries: Sequence[Entry], cause: Return) -> None:

@@ -135,6 +135,20 @@ def test_a_dead_letter_of_a_quorum_queue_arrives_as_measured(
     assert (got[1], counts(got[2])) == (redelivered, counted)
 
 
+@pytest.mark.parametrize(("emulate", "redelivered"), [("3.13", False), ("4.0", True), ("4.3", False)])
+def test_what_a_nack_has_dead_lettered_arrives_as_measured(emulate: str, redelivered: bool) -> None:
+    it = client(emulate)
+    it.declare("dead", x_queue_type="quorum")
+    it.declare("q", x_queue_type="quorum", x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    it.publish("q", "a")
+    it.get("q", no_ack=False)
+    it.channel.nack(1, requeue=False)
+
+    got = it.channel.get("dead")
+    assert got is not None
+    assert got[1] is redelivered
+
+
 @pytest.mark.parametrize(("emulate", "redelivered"), [("3.13", False), ("4.0", True), ("4.3", True)])
 def test_what_a_lost_channel_sent_over_its_limit_arrives_as_measured(emulate: str, redelivered: bool) -> None:
     house = broker(emulate)
