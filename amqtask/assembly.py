@@ -16,7 +16,9 @@ from amqtask.core.backoff import Backoff
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
 from amqtask.core.topology import declare_ops
 from amqtask.drivers import load_driver
+from amqtask.events.emitter import Emitter
 from amqtask.events.receiver import AppEvents
+from amqtask.events.sent import SentEvents, later
 from amqtask.hooks import Middleware
 from amqtask.launch import Launcher
 from amqtask.publisher import Publisher
@@ -61,6 +63,7 @@ class Parts:
         self._lock = threading.RLock()
         self._publisher: Publisher | None = None
         self._backend: ResultBackend | None = None
+        self._sent: SentEvents | None = None
         self.loaded = loaded
         config = loaded.config
         self.config = config
@@ -77,6 +80,7 @@ class Parts:
             ),
             clock=owner.clock,
         )
+        self._tell_of_sent_tasks()
         self.sender = Sender(
             config=config,
             router=self.router,
@@ -164,9 +168,26 @@ class Parts:
 
         return AppControl(mailbox, settings.reply_timeout)
 
+    def _tell_of_sent_tasks(self) -> None:
+        """Have exactly one middleware of this process tell of them, or none."""
+        others = [one for one in self._owner.middleware if not isinstance(one, SentEvents)]
+        if self.config.events.sent:
+            emitter = Emitter(
+                node=self._origin,
+                exchange=self.config.events.exchange,
+                clock=self._owner.clock,
+                publisher=lambda: self.publisher,
+                later=later,
+            )
+            self._sent = SentEvents(emitter)
+            others.append(self._sent)
+        self._owner.middleware[:] = others
+
     def close(self, timeout: float) -> None:
         """See what is under way to its end, then close connections."""
         with self._lock:
+            if self._sent is not None:
+                self._sent.flush()
             self.control.close()
             if self._backend is not None:
                 self._backend.close()

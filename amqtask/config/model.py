@@ -230,6 +230,7 @@ class EventsConfig(Section):
     enabled: bool = Field(default=False, description="Workers send events of tasks.")
     exchange: str = Field(default="aqt.events", description="The name of the exchange.")
     heartbeat: Duration = Field(default=2.0, description="The time between signs of life of a node.")
+    sent: bool = Field(default=False, description="Whoever sends a task tells of it: task-sent.")
 
 
 class LogConfig(Section):

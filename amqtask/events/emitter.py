@@ -34,7 +34,7 @@ class Emitter:
         node: str,
         exchange: str,
         clock: Clock,
-        publisher: Publisher,
+        publisher: Callable[[], Publisher],
         later: Callable[[float, Callable[[], None]], None],
     ) -> None:
         """`later` calls back after so many seconds, on some thread."""
@@ -115,7 +115,7 @@ class Emitter:
                 self._drop(len(batch))
 
         ticket.on_done = done
-        self._publisher.send(ticket)
+        self._publisher().send(ticket)
 
     def _drop(self, count: int) -> None:
         if not self.dropped:

@@ -29,7 +29,7 @@ class Telling:
                 node=node.options.name,
                 exchange=self._exchange,
                 clock=node.clock,
-                publisher=node.publisher,
+                publisher=lambda: node.publisher,
                 later=node.call_later,
             )
         self.on = on

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import CONFIG
 from tests.support.eventually import eventually
 from tests.support.program import RunningWorker, Scratch
 
@@ -309,6 +310,20 @@ def test_own_commands_are_listed_and_called_by_typed_arguments(scratch: MakeScra
         assert app.lines() == ["warmed 3 True"] * 2  # both processes
         said = nodes.ask("control", "warm_up", "many", code=1)["one@h"]["error"]
         assert "count is a whole number" in said
+
+
+def test_senders_tell_of_what_they_sent_where_that_is_wanted(scratch: MakeScratch) -> None:
+    app = scratch(TASKS, CONFIG + "events: {sent: true}\n")
+    said = app.python(
+        """
+        import tasks
+        with tasks.app.events.receiver() as receiver:
+            while not (event := receiver.next(timeout=0.5)):
+                sent = tasks.add.delay(1, 2)
+            print(event["type"], event["name"], event["args"])
+        """
+    )
+    assert said == "task-sent tasks.add (1, 2)\n"
 
 
 def test_events_of_tasks_can_be_turned_on_while_the_node_runs(scratch: MakeScratch) -> None:

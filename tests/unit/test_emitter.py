@@ -39,7 +39,7 @@ class Sink:
 def make(later: Callable[[float, Callable[[], None]], None] = lambda seconds, call: None) -> tuple[Emitter, Sink]:
     sink = Sink()
     emitter = Emitter(
-        node='web "1"', exchange="aqt.events", clock=Still(), publisher=cast(Publisher, sink), later=later
+        node='web "1"', exchange="aqt.events", clock=Still(), publisher=lambda: cast(Publisher, sink), later=later
     )
     return emitter, sink
 
