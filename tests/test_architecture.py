@@ -160,7 +160,7 @@ THIRD_PARTY = {
     "pymongo": "results.mongodb",
     "elasticsearch": "results.elasticsearch",
     "cassandra": "results.cassandra",
-    "django": "results.django contrib.django_results*",
+    "django": "results.django contrib.django contrib.django_results*",
     "click": "cli.* devbroker.__main__",
     "rich": "cli.*",
     "textual": "tui.*",

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
+from tests.support.rabbitmq import RabbitNode
 
 MakeScratch = Callable[..., Scratch]
 
@@ -90,3 +91,38 @@ def test_processes_that_are_killed_inside_a_chord_neither_lose_nor_double_its_bo
 
     assert kills >= 10
     assert sorted(bodies(app)) == sorted(f"body {n} 4 6" for n in range(chords))
+
+
+LINKED = """
+    from amqtask import chain, chord
+
+    @app.task
+    def step(number, last):
+        note("step", last)
+        time.sleep(0.3)
+        return number + 1
+
+    @app.task
+    def body(numbers):
+        note("body", len(numbers))
+    """
+
+
+def test_a_broker_that_restarts_inside_chains_and_chords_loses_neither(scratch: MakeScratch, node: RabbitNode) -> None:
+    app = scratch(LINKED, CONFIG, url=node.fresh_vhost())
+    with app.worker("-c", "2") as worker:
+        app.python(
+            """
+            from tasks import body, chain, chord, step
+            chain(step.s(0, 1), *[step.s(n) for n in range(2, 20)], body.map([[0] * 3]).set(immutable=True)).delay()
+            chord([chain(step.s(0, 101), step.s(102), step.s(103)) for _ in range(4)], body.s()).delay()
+            """
+        )
+        eventually(lambda: len(app.lines()) >= 5, 60, lambda: worker.output())
+        node.restart()
+        eventually(
+            lambda: {"body 3", "body 4"} <= set(bodies(app)), 180, lambda: f"{app.lines()}\n{worker.output()[-6000:]}"
+        )
+
+    assert sorted(bodies(app)) == ["body 3", "body 4"]
+    assert {f"step {n}" for n in range(1, 20)} <= set(app.lines())

@@ -1,0 +1,1 @@
+"""A Django app whose tasks are sent when the transaction is committed."""
