@@ -83,7 +83,7 @@ class Beat:
                 node=f"beat@{socket.gethostname()}",
                 exchange=config.events.exchange,
                 clock=self._clock,
-                publisher=app.publisher,
+                publisher=lambda: app.publisher,
                 later=self._telling.later,
             )
         self._keeper = Keeper(store_of(app), fenced=lambda: self._session.call_soon(self._service.fenced))

@@ -314,7 +314,5 @@ def dead_letters(app: Scratch, queue: str) -> list[dict[str, object]]:
 
 
 def test_the_version_is_that_of_the_package(scratch: MakeScratch) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "amqtask", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "amqtask", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == "amqtask 0.1.0\n"
