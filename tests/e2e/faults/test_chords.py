@@ -126,3 +126,51 @@ def test_a_broker_that_restarts_inside_chains_and_chords_loses_neither(scratch: 
 
     assert sorted(bodies(app)) == ["body 3", "body 4"]
     assert {f"step {n}" for n in range(1, 20)} <= set(app.lines())
+
+
+def test_of_two_copies_of_a_body_one_runs(scratch: MakeScratch) -> None:
+    # As when a worker dies after it sent the body and before it deleted the chord's queue.
+    app = scratch(TASKS, CONFIG)
+    app.python(
+        """
+        from tasks import app, body
+        from amqtask.core.plan import Family
+        from amqtask.worker.starter import Starter
+
+        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=app.clock)
+        for copy in ("a", "b"):
+            for ticket in starter.tickets(
+                body.s("x"), ([1, 2],), family=Family(parent_id="g"), reply_to=None, seed="g", copy=copy
+            ):
+                app.publisher.publish(ticket)
+        """
+    )
+    with app.worker("-c", "2") as worker:
+        worker.wait_for("was sent twice")
+        eventually(lambda: bodies(app), 60, lambda: worker.output())
+
+    assert bodies(app) == ["body x 2 3"]
+
+
+def test_a_member_that_reported_twice_counts_once(scratch: MakeScratch) -> None:
+    app = scratch(TASKS, CONFIG)
+    app.python(
+        """
+        import time
+        from tasks import app, body, chord, member
+        from amqtask.core.join import Part
+        from amqtask.core.plan import join_queue
+        from amqtask.core.serialize import DEFAULT_SERIALIZERS
+        from amqtask.launch import note_envelope
+        from amqtask.ticket import Ticket
+
+        result = chord([member.s(1), member.s(2, 1.0)], body.s("x")).delay()
+        twice = note_envelope(Part(task_id=result.parent[0].id, index=0, value=1), DEFAULT_SERIALIZERS, "json")
+        queue = join_queue(result.parent.id)
+        app.publisher.publish(Ticket(twice, "", queue, deadline=time.monotonic() + 30))
+        """
+    )
+    with app.worker("-c", "2") as worker:
+        eventually(lambda: bodies(app), 60, lambda: worker.output())
+
+    assert bodies(app) == ["body x 2 3"]
