@@ -99,6 +99,12 @@ def _translated() -> Iterator[None]:
         raise BackendFailed(f"memcached: {error}") from error
     except (MemcacheError, OSError) as error:
         raise BackendFailed(f"memcached: {error or type(error).__name__}") from error
+    except ValueError as error:
+        # pymemcache's HashClient takes a server that failed off its list; of two threads that find it dead at once, the
+        # second is told that it is not there any more.
+        if "No such node" not in str(error):
+            raise
+        raise BackendFailed("memcached: the server is down") from error
 
 
 def create(setup: BackendSetup) -> StoredResults:
