@@ -61,7 +61,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
     help="The queues to consume; hi:3,lo:1 takes three of hi for one of lo.",
 )
 @click.option("-X", "--exclude-queues", "exclude", multiple=True, callback=_split, help="Queues to leave out.")
-@click.option("--strict", is_flag=True, help="Always take from the queue that comes first in -Q.")
+@click.option("--strict", is_flag=True, help="Each process takes first from the queue that comes first in -Q.")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="How many tasks run at a time.")
 @click.option("-P", "--pool", type=click.Choice(POOLS), help="How they run at the same time.")
 @click.option("--processes", type=click.IntRange(min=1), help="Processes, each with so many threads or coroutines.")
