@@ -173,13 +173,19 @@ class Router:
                 why.setdefault(title, []).append(f'key "{key}"')
         if exchange is None and key is None:
             if self._default_queue is None:
-                raise NoRoute(f"no route takes {task}, and neither the call nor the task names a queue or an exchange")
+                raise NoRoute(
+                    f"no route takes {task}, and neither the call nor the task names a queue or an exchange; "
+                    "add it to `routes`, or set `tasks.default_queue`"
+                )
             return _Choice(
                 DEFAULT_EXCHANGE, self._default_queue, f'queue "{self._default_queue}" by tasks.default_queue'
             )
         if exchange is None:
             if self._default_exchange is None:
-                raise NoRoute(f'there is a routing key "{key}" for {task}, but no exchange')
+                raise NoRoute(
+                    f'there is a routing key "{key}" for {task}, but no exchange; give one, or set '
+                    "`tasks.default_exchange`"
+                )
             exchange = self._default_exchange
             why["tasks.default_exchange"] = [f'exchange "{exchange}"']
         if key is None:

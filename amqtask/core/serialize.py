@@ -154,7 +154,8 @@ def _blame(serializer: Serializer, value: object, parts: tuple[str, ...], error:
         cause = _refusal(serializer, part)
         if cause is not None:
             path, culprit, cause = _narrow(serializer, name, part, cause)
-            return f"cannot serialise {path} as {serializer.name}: a {type(culprit).__name__} ({_because(cause)})"
+            kind = type(culprit).__name__
+            return f"cannot serialise {path} as {serializer.name}: its type is {kind} ({_because(cause)})"
     return f"cannot serialise {' and '.join(parts)} as {serializer.name}: {_because(error)}"
 
 

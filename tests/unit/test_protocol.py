@@ -245,9 +245,9 @@ def test_keyword_arguments_may_be_any_mapping() -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs", "path"),
     [
-        ((1, {"when": [2, object()]}), {}, r"args\[1\]\['when'\]\[1\] as json: a object"),
-        ((), {"f": print}, r"kwargs\['f'\] as json: a builtin_function_or_method"),
-        (({(1, 2): 3},), {}, r"args\[0\] as json: a dict \(keys must be"),
+        ((1, {"when": [2, object()]}), {}, r"args\[1\]\['when'\]\[1\] as json: its type is object"),
+        ((), {"f": print}, r"kwargs\['f'\] as json: its type is builtin_function_or_method"),
+        (({(1, 2): 3},), {}, r"args\[0\] as json: its type is dict \(keys must be"),
     ],
 )
 def test_an_argument_that_has_no_form_is_named(args: tuple[object, ...], kwargs: dict[str, object], path: str) -> None:

@@ -159,11 +159,11 @@ class Socket:
 @pytest.mark.parametrize(
     ("value", "parts", "path"),
     [
-        ({"when": Socket()}, ("result",), r"serialise result\['when'\] as json: a Socket \(JSON has no form"),
-        (([{"when": Socket()}], {}), ("args", "kwargs"), r"serialise args\[0\]\['when'\] as json: a Socket"),
-        (([], {"a": (1, {2})}), ("args", "kwargs"), r"serialise kwargs\['a'\]\[1\] as json: a set"),
-        (([], {"a": 10**5000}), ("args", "kwargs"), r"serialise kwargs\['a'\] as json: a int \(Exceeds the limit"),
-        (([{b"k": 1}], {}), ("args", "kwargs"), r"serialise args\[0\] as json: a dict \(keys must be str"),
+        ({"when": Socket()}, ("result",), r"serialise result\['when'\] as json: its type is Socket \(JSON has no form"),
+        (([{"when": Socket()}], {}), ("args", "kwargs"), r"serialise args\[0\]\['when'\] as json: its type is Socket"),
+        (([], {"a": (1, {2})}), ("args", "kwargs"), r"serialise kwargs\['a'\]\[1\] as json: its type is set"),
+        (([], {"a": 10**5000}), ("args", "kwargs"), r"serialise kwargs\['a'\] as json: its type is int \(Exceeds the limit"),
+        (([{b"k": 1}], {}), ("args", "kwargs"), r"serialise args\[0\] as json: its type is dict \(keys must be str"),
     ],
 )
 def test_the_part_that_has_no_form_is_named(value: object, parts: tuple[str, ...], path: str) -> None:
@@ -175,7 +175,7 @@ def test_a_value_that_contains_itself_is_named_as_a_whole() -> None:
     loop: list[object] = [1]
     loop.append({"again": loop})
 
-    with pytest.raises(Unserializable, match=r"serialise args\[1\] as json: a list \(Circular") as caught:
+    with pytest.raises(Unserializable, match=r"serialise args\[1\] as json: its type is list \(Circular") as caught:
         encode(([0, loop], {}), "json", ("args", "kwargs"))
     assert len(str(caught.value)) < 200
 
@@ -192,15 +192,15 @@ def test_a_value_nested_too_deeply_is_refused_by_json_and_msgpack() -> None:
 
 def test_msgpack_refuses_at_once_what_nobody_could_unpack() -> None:
     with pytest.raises(
-        Unserializable, match=r"serialise args\[0\] as msgpack: a dict \(int is not allowed for map key"
+        Unserializable, match=r"serialise args\[0\] as msgpack: its type is dict \(int is not allowed for map key"
     ):
         encode([[{1: 2}], {}], "msgpack", ("args", "kwargs"))
-    with pytest.raises(Unserializable, match=r"serialise args\[0\] as msgpack: a datetime"):
+    with pytest.raises(Unserializable, match=r"serialise args\[0\] as msgpack: its type is datetime"):
         encode([[datetime(2026, 1, 1)], {}], "msgpack", ("args", "kwargs"))
 
 
 def test_yaml_writes_plain_types_only() -> None:
-    with pytest.raises(Unserializable, match=r"serialise value\[0\] as yaml: a Socket"):
+    with pytest.raises(Unserializable, match=r"serialise value\[0\] as yaml: its type is Socket"):
         encode([Socket()], "yaml")
 
 
@@ -341,7 +341,7 @@ def test_another_serializers_own_errors_become_ours() -> None:
 
     failing = DEFAULT_SERIALIZERS.register("bad", "application/x-bad", "binary", fail, fail)
 
-    with pytest.raises(Unserializable, match=r"cannot serialise value as bad: a int \(.inside.\)"):
+    with pytest.raises(Unserializable, match=r"cannot serialise value as bad: its type is int \(.inside.\)"):
         failing.encode(1, "bad")
     with pytest.raises(Undecodable, match="cannot be decoded as bad: 'inside'"):
         failing.decode(b"x", "application/x-bad", "binary", ["bad"])
