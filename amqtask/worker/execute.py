@@ -11,6 +11,7 @@ import random
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
 from typing import cast
 
 from amqtask.clock import Clock
@@ -38,6 +39,8 @@ from amqtask.worker.execution import Execution
 logger = get_logger("worker")
 
 Finish = Callable[[Execution, Outcome], None]
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class Executing:
@@ -235,7 +238,7 @@ class Executing:
             return Ignored()
         if isinstance(error, Reject):
             return Rejected(str(error.reason) if error.reason is not None else "rejected by the task", error.requeue)
-        text = "".join(traceback.format_exception(error))
+        text = _traceback(error)
         wanted = execution.context.retry_wanted if execution.context is not None else None
         if isinstance(error, Retry) and wanted is not None:
             return self._retry(execution, wanted, text)
@@ -339,3 +342,11 @@ def tell_task(execution: Execution, outcome: Outcome) -> None:
                 task.on_retry(error, task_id, args, kwargs, text)
     except BaseException:  # not even SystemExit may keep the message from being settled
         logger.exception("%s[%s]: a method of its class failed", task.name, task_id, extra=event("task-hook-failed"))
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the user's first frame on; our own frames above it tell the user nothing."""
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        first = first.tb_next
+    return "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
