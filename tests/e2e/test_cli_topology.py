@@ -20,6 +20,8 @@ from tests.support.cli import Shell
 from tests.support.names import unique
 from tests.support.rabbitmq import RabbitNode
 
+pytestmark = pytest.mark.matrix
+
 
 class Deaf:
     """Listens to a channel on which nothing happens."""

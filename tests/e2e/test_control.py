@@ -14,6 +14,8 @@ from tests.e2e.conftest import CONFIG
 from tests.support.eventually import eventually
 from tests.support.program import RunningWorker, Scratch
 
+pytestmark = pytest.mark.matrix
+
 MakeScratch = Callable[..., Scratch]
 
 TASKS = """

@@ -19,6 +19,8 @@ from tests.support.program import Scratch
 from tests.support.queues import Queues
 from tests.support.rabbitmq import RabbitNode
 
+pytestmark = pytest.mark.matrix
+
 MakeScratch = Callable[..., Scratch]
 
 CONFIG: dict[str, Any] = {

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
+
 from amqtask.core.declare import DeclareQueue
 from amqtask.core.message import Envelope
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 from tests.support.queues import Queues
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 

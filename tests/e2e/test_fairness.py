@@ -3,8 +3,12 @@
 import itertools
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 

@@ -9,6 +9,8 @@ from tests.e2e.test_worker import dead_letters, depth
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 
+pytestmark = pytest.mark.matrix
+
 MakeScratch = Callable[..., Scratch]
 
 CONFIG = """

@@ -23,6 +23,8 @@ from tests.contract.devbroker import drawing
 from tests.contract.devbroker.drawing import EXCHANGES, KINDS, QUEUES
 from tests.contract.devbroker.twins import Side, Twins, got
 
+pytestmark = pytest.mark.matrix
+
 STEPS = int(os.environ.get("AMQTASK_DIFFERENTIAL_STEPS", "400"))
 STEPS_A_SCRIPT = 40
 
