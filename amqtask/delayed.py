@@ -56,8 +56,13 @@ def look(connection: Connection, relays: Iterable[Relay]) -> TreeState:
         waiting = _depth(connection, relay.queue)
         if waiting is not None:
             found.append(RelayState(relay, waiting, _missing(connection, relay)))
-    lost = _depth(connection, LOST) if _exists(connection, DeclareExchange(name=DELIVER, passive=True)) else None
+    lost = _depth(connection, LOST) if is_there(connection) else None
     return TreeState(tuple(levels), tuple(found), lost)
+
+
+def is_there(connection: Connection) -> bool:
+    """Whether the virtual host has a tree."""
+    return _exists(connection, DeclareExchange(name=DELIVER, passive=True))
 
 
 def declare(connection: Connection, relays: Sequence[Relay]) -> None:

@@ -1,6 +1,7 @@
 """Queue view: how full queues are, by AMQP alone, and more where the management API can be asked."""
 
 import base64
+import http.client
 import json
 import urllib.parse
 import urllib.request
@@ -62,8 +63,11 @@ def ask_management(url: str, vhost: str) -> dict[str, QueueView]:
     request = urllib.request.Request(place)
     login = f"{urllib.parse.unquote(parts.username or 'guest')}:{urllib.parse.unquote(parts.password or 'guest')}"
     request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        content = json.load(response)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            content = json.load(response)
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError(f"what answers on {host} is not the management API: {error}") from error
     if not isinstance(content, list):
         raise OSError("the management API said something else than a list of queues")
     return {item["name"]: _view(item) for item in content if isinstance(item, dict) and "name" in item}
