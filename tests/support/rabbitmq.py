@@ -1,8 +1,16 @@
 """A private RabbitMQ for tests that break it."""
 
 import itertools
+import re
+from collections import deque
+from functools import cached_property
 
 from amqtask.testing.rabbitmq import PrivateRabbitMQ
+
+MESSAGE_SIZE_MAX = 134_217_728
+
+VHOSTS_AT_ONCE = 8
+"""rabbitmqctl starts an Erlang machine, which takes longer than what it is asked for."""
 
 _numbers = itertools.count(1)
 
@@ -10,9 +18,29 @@ _numbers = itertools.count(1)
 class RabbitNode(PrivateRabbitMQ):
     """A private node with what only tests do to a broker."""
 
+    @cached_property
+    def _vhosts(self) -> deque[str]:
+        """Virtual hosts that nobody used yet."""
+        return deque()
+
+    def kill9(self) -> None:
+        # It may forget what it was told last.
+        self._vhosts.clear()
+        super().kill9()
+
     def fresh_vhost(self) -> str:
         """The URL of a new virtual host that nobody used."""
-        return self.add_vhost(f"t{next(_numbers)}")
+        if not self._vhosts:
+            names = [f"t{next(_numbers)}" for _ in range(VHOSTS_AT_ONCE)]
+            self.ctl(
+                "eval",
+                '[begin ok = rabbit_vhost:add(Name, <<"test">>), rabbit_auth_backend_internal:set_permissions('
+                '<<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || Name <- ['
+                + ", ".join(f'<<"{name}">>' for name in names)
+                + "]].",
+            )
+            self._vhosts.extend(names)
+        return self.url + self._vhosts.popleft()
 
     def close_connections(self, reason: str = "closed by a test") -> None:
         """Make the broker close all connections, with 320 CONNECTION_FORCED."""
@@ -31,6 +59,15 @@ class RabbitNode(PrivateRabbitMQ):
         """How many messages the queue holds, ready or unacknowledged."""
         lines = self.ctl("list_queues", "-p", vhost, "--no-table-headers", "name", "messages").splitlines()
         return next(int(count) for name, _, count in (line.partition("\t") for line in lines) if name == queue)
+
+    def limit_message_size(self, size: int | None) -> None:
+        """Refuse messages above so many bytes; None is RabbitMQ's own limit."""
+        self.ctl("eval", f"application:set_env(rabbit, max_message_size, {size or MESSAGE_SIZE_MAX}).")
+
+    def capabilities(self, name: str) -> set[str]:
+        """What the client of this connection says that it can do."""
+        lines = self.ctl("list_connections", "client_properties").splitlines()
+        return set(re.findall(r'"([\w.]+)",true', next(line for line in lines if name in line)))
 
     def heal(self) -> None:
         """Undo what a test may have done: frozen, alarmed or dead."""
