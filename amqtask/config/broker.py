@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from amqtask.config.objects import Declare
 from amqtask.config.section import SECRET, Section, wrong
 from amqtask.config.values import Duration
-from amqtask.core.address import Address, Tls, parse_url
+from amqtask.core.address import MEMORY, Address, Tls, parse_url
 from amqtask.errors import ConfigError, Problem
 
 DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
@@ -73,7 +73,9 @@ class BrokerConfig(Section):
         default=None, repr=False, description="Several URLs of one cluster, instead of url."
     )
     failover: Literal["order", "shuffle"] = Field(default="order", description="In which order the URLs are tried.")
-    driver: Literal["pika", "amqp"] = Field(default="pika", description="The AMQP library.")
+    driver: Literal["pika", "amqp", "memory"] = Field(
+        default="pika", description="The AMQP library; memory:// URLs have a driver of their own, memory."
+    )
     heartbeat: Duration = Field(default=15.0, description="Seconds between signs of life; 0 turns them off.")
     connect_timeout: Duration = Field(default=5.0, description="The longest wait for one connection.")
     start_timeout: Duration = Field(
@@ -92,10 +94,19 @@ class BrokerConfig(Section):
         default=None, repr=False, description="URL of the management API, with user and password."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _driver_of_memory(cls, value: object) -> object:
+        if isinstance(value, dict) and str(value.get("url")).startswith(f"{MEMORY}:"):
+            return {"driver": MEMORY, **value}
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> "BrokerConfig":
         if self.url is not None and self.urls is not None:
             raise wrong("urls", "write url or urls, not both")
+        if any(url.startswith(f"{MEMORY}:") is not (self.driver == MEMORY) for url in self._given()):
+            raise wrong("driver", "the driver memory is for a memory:// URL, and for nothing else")
         secure = any(url.startswith("amqps:") for url in self._given())
         if self.tls is not None and not secure:
             raise wrong("tls", "tls options, but no URL begins with amqps://")

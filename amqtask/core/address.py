@@ -1,9 +1,13 @@
-"""Where a broker is and how to log in: an AMQP URI as a value that never shows its password."""
+"""Where a broker is and how to log in: an AMQP URI as a value that never shows its password.
+
+`memory://NAME/vhost` is a broker object of this name in the same process (`amqtask.devbroker.local`).
+"""
 
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit
 
-DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+MEMORY = "memory"
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, MEMORY: 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,8 @@ class Tls:
 class Address:
     """One broker.
 
-    `heartbeat` is seconds (0 turns it off); `mechanism` is PLAIN or EXTERNAL; `tls` is None for plain TCP.
+    `heartbeat` is seconds (0 turns it off); `mechanism` is PLAIN or EXTERNAL; `tls` is None for plain TCP. With
+    `in_memory` the host is the name of a broker in this process, and there is no port.
     """
 
     host: str = "localhost"
@@ -33,9 +38,12 @@ class Address:
     mechanism: str = "PLAIN"
     tls: Tls | None = None
     name: str = "amqtask"
+    in_memory: bool = False
 
     def __str__(self) -> str:
         """The URI with the password masked."""
+        if self.in_memory:
+            return f"{MEMORY}://{quote(self.host, safe='')}/{'' if self.vhost == '/' else quote(self.vhost, safe='')}"
         scheme = "amqps" if self.tls else "amqp"
         vhost = "" if self.vhost == "/" else quote(self.vhost, safe="")
         return f"{scheme}://{quote(self.user, safe='')}:***@{self.host}:{self.port}/{vhost}"
@@ -46,7 +54,9 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """An `amqp://` or `amqps://` URI as an Address (RabbitMQ "URI specification"): an absent path is the vhost "/".
+    """An `amqp://`, `amqps://` or `memory://` URI as an Address: an absent path is the vhost "/".
+
+    RabbitMQ's "URI specification" says what is in it.
 
     Raises:
         ValueError: the text is no such URI; the message never repeats the password.
@@ -70,4 +80,5 @@ def parse_url(url: str) -> Address:
         user=unquote(parts.username) if parts.username is not None else "guest",
         password=unquote(parts.password) if parts.password is not None else "guest",
         tls=Tls() if parts.scheme == "amqps" else None,
+        in_memory=parts.scheme == MEMORY,
     )

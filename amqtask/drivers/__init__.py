@@ -8,6 +8,7 @@ from amqtask.errors import ConfigError, Problem
 DRIVERS = {
     "pika": "amqtask.drivers.pika:PikaDriver",
     "amqp": "amqtask.drivers.amqp:AmqpDriver",
+    "memory": "amqtask.drivers.memory:MemoryDriver",
 }
 
 

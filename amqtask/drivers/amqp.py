@@ -33,7 +33,7 @@ from amqtask.core.fieldtable import encode_table
 from amqtask.drivers.base import ChannelSink
 from amqtask.drivers.frames import METHOD, PROTOCOL_HEADER
 from amqtask.drivers.replies import describe
-from amqtask.drivers.stream import Stream, dial
+from amqtask.drivers.stream import Duplex, Stream, dial
 from amqtask.drivers.wire import Receiver, Tuning, WireConnection
 from amqtask.drivers.wirechannel import WireChannel
 from amqtask.errors import BrokerError, MalformedMessage
@@ -57,7 +57,7 @@ class AmqpDriver:
 class AmqpConnection(WireConnection["AmqpChannel"]):
     """`amqtask.drivers.base.Connection` with py-amqp's handshake."""
 
-    def __init__(self, address: Address, stream: Stream) -> None:
+    def __init__(self, address: Address, stream: Duplex) -> None:
         super().__init__(address, stream)
         self.library = _Library(address, stream)
 
@@ -171,7 +171,7 @@ class AmqpChannel(WireChannel):
 class _Library(amqp.Connection):  # type: ignore[misc]  # py-amqp has no types
     """py-amqp's connection, which waits by turning our loop."""
 
-    def __init__(self, address: Address, stream: Stream) -> None:
+    def __init__(self, address: Address, stream: Duplex) -> None:
         super().__init__(
             host=f"{address.host}:{address.port}",
             userid=address.user,
@@ -203,7 +203,7 @@ class _Transport:
 
     connected = True
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Duplex) -> None:
         self._stream = stream
 
     def write(self, octets: memoryview) -> None:

@@ -34,7 +34,7 @@ from amqtask.core.fieldtable import encode_table
 from amqtask.drivers.base import ChannelSink
 from amqtask.drivers.frames import method_frame
 from amqtask.drivers.replies import describe
-from amqtask.drivers.stream import Stream, dial
+from amqtask.drivers.stream import Duplex, Stream, dial
 from amqtask.drivers.wire import Tuning, WireConnection
 from amqtask.drivers.wirechannel import WireChannel
 from amqtask.errors import MalformedMessage
@@ -58,7 +58,7 @@ class PikaDriver:
 class PikaConnection(WireConnection["PikaChannel"]):
     """`amqtask.drivers.base.Connection` with pika's handshake."""
 
-    def __init__(self, address: Address, stream: Stream) -> None:
+    def __init__(self, address: Address, stream: Duplex) -> None:
         super().__init__(address, stream)
         self._pika = _Handshake(address, stream)
 
@@ -136,7 +136,7 @@ class PikaChannel(WireChannel):
 class _Handshake(pika.connection.Connection):  # type: ignore[misc]  # pika has no types
     """pika's side of channel 0 until the connection is open. It neither reads nor keeps time."""
 
-    def __init__(self, address: Address, stream: Stream) -> None:
+    def __init__(self, address: Address, stream: Duplex) -> None:
         self._stream = stream
         self.failure: Exception | None = None
         super().__init__(_parameters(address), internal_connection_workflow=False)

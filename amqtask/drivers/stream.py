@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+from typing import Protocol
 
 from amqtask.core.address import Address, Tls
 from amqtask.errors import ConnectionFailed
@@ -107,11 +108,36 @@ def explain(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-class Stream:
-    """A connected socket without blocking. One thread owns it; only `ring` may be called from others.
+class Duplex(Protocol):
+    """What a connection is carried by. One thread owns it; only `ring` may be called from others.
 
-    Writing only appends to `out`; `flush` hands it to the kernel. `lost` is why the stream can be used no more.
+    Writing only appends to `out`; `flush` hands it on. `lost` is why the stream can be used no more; the other instants
+    are the monotonic clock's.
     """
+
+    out: bytearray
+    lost: OSError | None
+    last_read: float
+    last_write: float
+
+    def flush(self) -> None:
+        """Hand on as much of `out` as can be without waiting."""
+
+    def read(self) -> bytes | None:
+        """What has arrived: some octets, b"" at the end of the stream, or None when nothing is there."""
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until there is something to do, at most so many seconds; True for a ring."""
+
+    def ring(self) -> None:
+        """End the current or next `wait`. Any thread; nothing happens after `close`."""
+
+    def close(self) -> None:
+        """Close at once, without a last flush."""
+
+
+class Stream:
+    """A connected socket without blocking, as a Duplex; `flush` hands `out` to the kernel."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)

@@ -22,7 +22,7 @@ from amqtask.core.message import HeaderValue
 from amqtask.drivers import frames
 from amqtask.drivers.base import ChannelSink
 from amqtask.drivers.replies import handshake_error, method_name
-from amqtask.drivers.stream import Stream, explain
+from amqtask.drivers.stream import Duplex, explain
 from amqtask.errors import BrokerError, ConnectionFailed, ConnectionLost, MalformedMessage
 
 CLOSE_TIMEOUT = 3.0
@@ -63,7 +63,7 @@ class Tuning:
 class WireConnection(abc.ABC, Generic[ChannelT]):
     """`drivers.base.Connection` but for the handshake, which a subclass gives to its library."""
 
-    def __init__(self, address: Address, stream: Stream) -> None:
+    def __init__(self, address: Address, stream: Duplex) -> None:
         self.address: Final = address
         self.stream: Final = stream
         self.blocked: str | None = None

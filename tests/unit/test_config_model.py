@@ -41,6 +41,15 @@ def test_the_embedded_broker_is_a_reserved_url() -> None:
         broker.addresses()
 
 
+def test_a_broker_in_memory_brings_its_driver() -> None:
+    broker = load_mapping({"broker": {"url": "memory://shop/v"}}).config.broker
+
+    (address,) = broker.addresses()
+
+    assert (broker.driver, address.host, address.vhost, address.in_memory) == ("memory", "shop", "v", True)
+    assert str(address) == "memory://shop/v"
+
+
 @pytest.mark.parametrize(
     ("broker", "words"),
     [
@@ -51,6 +60,8 @@ def test_the_embedded_broker_is_a_reserved_url() -> None:
         ({"reconnect": {"initial": "1m", "max": "1s"}}, "broker.reconnect.initial: initial is longer than max"),
         ({"url": "amqp://a/?heartbeat=3"}, "no ?query"),
         ({"url": "amqp://a:99999/"}, "not a number between"),
+        ({"url": "memory://a", "driver": "pika"}, "broker.driver: the driver memory is for a memory:// URL"),
+        ({"driver": "memory"}, "broker.driver: the driver memory is for a memory:// URL"),
     ],
 )
 def test_broker_settings_that_do_not_fit_together_are_a_mistake(broker: dict[str, object], words: str) -> None:
