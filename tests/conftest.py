@@ -4,15 +4,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.broker import Broker, find_broker
-from tests.support.rabbitmq import RabbitNode
+from tests.support.broker import KINDS, Broker, Node, find_rabbitmq, start_devbroker
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[Broker]:
+def rabbitmq() -> Iterator[Broker]:
     """The RabbitMQ of this run."""
-    with find_broker() as found:
+    with find_rabbitmq() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def devbroker() -> Iterator[Broker]:
+    """A devbroker in a process of its own."""
+    with start_devbroker() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The broker of this run, or of the kind that the test asks for."""
+    found: Broker = request.getfixturevalue(getattr(request, "param", KINDS[0]))
+    return found
 
 
 @pytest.fixture
@@ -28,7 +41,7 @@ def module_vhost(broker: Broker) -> str:
 
 
 @pytest.fixture
-def node(broker: Broker) -> Iterator[RabbitNode]:
+def node(broker: Broker) -> Iterator[Node]:
     """The private node, to be broken; it is whole again after the test."""
     if broker.node is None:
         pytest.skip("this test breaks the broker, so it needs an installed rabbitmq-server for a private node")

@@ -41,7 +41,7 @@ class Channel:
         # The queue that "" means: the last one declared here.
         self.last_queue: str | None = None
         self.confirms: Confirms | None = None
-        self._faults = session.broker.faults
+        self.faults = session.broker.faults
         self._tag = 0
         self._prefetch = 0
         self._window = 0
@@ -86,7 +86,7 @@ class Channel:
 
     def _send(self, message: Message, queues: tuple[Queue, ...], *, mandatory: bool) -> None:
         ok = True
-        if self._faults.is_active:
+        if self.faults.is_active:
             queues, ok = self._with_faults(queues)
         if not queues and mandatory and ok:
             self.sink.returned(312, "NO_ROUTE", message)
@@ -94,7 +94,7 @@ class Channel:
             ok = False
         if self.confirms is not None:
             sequence = self.confirms.next()
-            if self._faults.is_active and self._hold_confirm(sequence, ok=ok):
+            if self.faults.is_active and self._hold_confirm(sequence, ok=ok):
                 return
             self._decide(sequence, ok=ok)
 
@@ -108,15 +108,15 @@ class Channel:
             self.confirms.flush(lambda sequence, multiple, ok: self.sink.confirmed(sequence, multiple=multiple, ok=ok))
 
     def _with_faults(self, queues: tuple[Queue, ...]) -> tuple[tuple[Queue, ...], bool]:
-        if self._faults.use("refuse_publishes"):
+        if self.faults.use("refuse_publishes"):
             return (), False
-        return (queues * 2, True) if queues and self._faults.use("duplicate_deliveries") else (queues, True)
+        return (queues * 2, True) if queues and self.faults.use("duplicate_deliveries") else (queues, True)
 
     def _hold_confirm(self, sequence: int, *, ok: bool) -> bool:
-        if self._faults.use("drop_confirms"):
+        if self.faults.use("drop_confirms"):
             return True
-        if self._faults.confirm_delay:
-            self.context.timers.at(self.context.now + self._faults.confirm_delay, lambda: self._decide(sequence, ok=ok))
+        if self.faults.confirm_delay:
+            self.context.timers.at(self.context.now + self.faults.confirm_delay, lambda: self._decide(sequence, ok=ok))
             return True
         return False
 

@@ -260,6 +260,7 @@ class Connection:
 
     def _open(self, method: commands.Connection.Open) -> None:
         self.session = self.broker.connect(self, vhost=method.virtual_host, user=self._user, name=self.name)
+        self.session.client_properties = self.client_properties
         self.phase = Phase.RUNNING
         self._send(commands.Connection.OpenOk())
 

@@ -4,9 +4,13 @@ On loopback only.
 
     GET  /                    a page with buttons
     GET  /state               queues, connections, faults and the clock as JSON
-    POST /faults              {"drop_confirms": 3, ...}: the fields of Faults; {} clears nothing, POST /faults/clear
-    does POST /block {"reason"}    POST /unblock POST /close               {"connection": 1, "channel": 1, "code": 320,
-    "reason": "..."}; without a channel the connection POST /clock               {"advance": 3600}: seconds
+    POST /faults              {"drop_confirms": 3, ...}: the fields of Faults; the others stay as they are
+    POST /faults/clear
+    POST /block               {"reason": "..."}
+    POST /unblock
+    POST /close               {"connection": 1, "channel": 1, "code": 320, "reason": "..."}; no channel: the connection
+    POST /clock               {"advance": 3600}: seconds
+    POST /vhosts              {"name": "..."}: a virtual host, made if need be
 
 A web page of somebody else must not be able to use it from the developer's browser: a request needs a Host that is
 loopback, and a POST the content type application/json, which other pages cannot send.
@@ -126,7 +130,7 @@ def _get(served: Served, path: str) -> Answer:
     if path == "/":
         return 200, "text/html", _page(state(served.broker))
     if path == "/state":
-        return 200, "application/json", json.dumps(state(served.broker), indent=1) + "\n"
+        return 200, "application/json", _shown(served)
     return 404, "text/plain", "no such page\n"
 
 
@@ -138,7 +142,16 @@ def _post(served: Served, path: str, given: dict[str, Any]) -> Answer:
         action(served, given)
     except (KeyError, TypeError, ValueError) as error:
         return 400, "text/plain", f"{type(error).__name__}: {error}\n"
-    return 200, "application/json", json.dumps(state(served.broker), indent=1) + "\n"
+    return 200, "application/json", _shown(served)
+
+
+def _shown(served: Served) -> str:
+    return _text(state(served.broker)) + "\n"
+
+
+def _text(seen: dict[str, Any]) -> str:
+    # What a client says of itself may be what JSON does not have: bytes or a time.
+    return json.dumps(seen, indent=1, default=str)
 
 
 def state(broker: Broker) -> dict[str, Any]:
@@ -162,7 +175,14 @@ def state(broker: Broker) -> dict[str, Any]:
             for queue in host.queues.values()
         ],
         "connections": [
-            {"number": session.number, "name": session.name, "user": session.user, "channels": list(session.channels)}
+            {
+                "number": session.number,
+                "name": session.name,
+                "user": session.user,
+                "vhost": session.vhost.name,
+                "client": session.client_properties,
+                "channels": list(session.channels),
+            }
             for session in broker.sessions.values()
         ],
     }
@@ -206,6 +226,10 @@ def _turn_clock(served: Served, given: dict[str, Any]) -> None:
     served.turn_clock(seconds)
 
 
+def _add_vhost(served: Served, given: dict[str, Any]) -> None:
+    served.broker.add_vhost(str(given["name"]))
+
+
 _ACTIONS: dict[str, Callable[[Served, dict[str, Any]], None]] = {
     "/faults": _set_faults,
     "/faults/clear": _clear_faults,
@@ -213,6 +237,7 @@ _ACTIONS: dict[str, Callable[[Served, dict[str, Any]], None]] = {
     "/unblock": _unblock,
     "/close": _close,
     "/clock": _turn_clock,
+    "/vhosts": _add_vhost,
 }
 
 _BUTTONS: tuple[tuple[str, str, dict[str, int]], ...] = (
@@ -242,7 +267,7 @@ def _page(seen: dict[str, Any]) -> str:
         f'<button data-path="{path}" data-body="{html.escape(json.dumps(body))}">{html.escape(label)}</button>'
         for label, path, body in _BUTTONS + closers
     )
-    shown = html.escape(json.dumps(seen, indent=1))
+    shown = html.escape(_text(seen))
     head = "<!doctype html><title>devbroker faults</title><h1>devbroker</h1>"
     return f"{head}\n{buttons}\n<pre>{shown}</pre>\n<script>{_SCRIPT}</script>\n"
 

@@ -24,14 +24,19 @@ class Faults:
     duplicate_deliveries: int = 0
     """The next n messages let in are put into their queues twice, as a publisher's retry would."""
 
+    message_size_max: int = 0
+    """Messages of more bytes are refused with 406, as by RabbitMQ's `max_message_size`; 0: the version's own limit."""
+
     @property
     def is_active(self) -> bool:
+        """Whether one of them has to be looked at when a message is let in."""
         return bool(self.refuse_publishes or self.drop_confirms or self.confirm_delay or self.duplicate_deliveries)
 
     def clear(self) -> None:
         """Everything works again."""
         self.refuse_publishes = self.drop_confirms = self.duplicate_deliveries = 0
         self.confirm_delay = 0.0
+        self.message_size_max = 0
 
     def use(self, name: str) -> bool:
         """Whether the fault `name` is on, once."""

@@ -100,11 +100,14 @@ class ChannelPort:
             raise unexpected_frame(f"content header of class {kind}")
         self._known = scan(payload[_HEADER.size :])
         self._size = size
-        limit = self.open.context.profile.max_message_size
+        limit = self.open.faults.message_size_max or self.open.context.profile.max_message_size
         if size > limit:
             raise precondition_failed(f"message size {size} is larger than configured max size {limit}")
         if not size:
             self._publish(b"")
+        elif not self.open.session.has_published:
+            # An alarm stops a connection at its first content header: the body waits with all that follows.
+            self.open.session.note_publish()
 
     def _receive_body(self, payload: bytes) -> None:
         if self._known is None:

@@ -6,6 +6,7 @@ from amqtask.devbroker.channel import Channel
 from amqtask.devbroker.errors import Refusal, channel_error
 from amqtask.devbroker.roles import Hub
 from amqtask.devbroker.sinks import ChannelSink, SessionSink
+from amqtask.devbroker.tables import Table
 from amqtask.devbroker.vhost import VirtualHost
 
 
@@ -29,6 +30,8 @@ class Session:
         self.number = number
         self.user = user
         self.name = name
+        # What the client says of itself, once it has.
+        self.client_properties: Table = {}
         self.channels: dict[int, Channel] = {}
         self.is_congested = False
         self.is_blocked = False

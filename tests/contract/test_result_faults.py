@@ -15,9 +15,9 @@ from amqtask.drivers.base import QuietSink
 from amqtask.drivers.pika import PikaDriver
 from amqtask.errors import BackendFailed, MessageTooLarge, PreconditionFailed, ResultUnavailable
 from amqtask.result import AsyncResult, GroupResult, ResultAccess
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
-from tests.support.rabbitmq import RabbitNode
 from tests.support.result_rigs import Heard, Rig, report, rig
 from tests.support.stores import free_port, memcached_server, postgresql_url, redis_server
 
@@ -82,9 +82,7 @@ def test_thousands_of_replies_in_flight_survive_connections_that_are_cut(
     assert collected(backends, sending) == list(range(3000))
 
 
-def test_persistent_replies_survive_a_restart_of_the_broker(
-    node: RabbitNode, cleanup: ExitStack, tmp_path: Path
-) -> None:
+def test_persistent_replies_survive_a_restart_of_the_broker(node: Node, cleanup: ExitStack, tmp_path: Path) -> None:
     backends = cleanup.enter_context(rig("rpc", node.fresh_vhost(), tmp_path, persistent=True))
 
     sending = Sending(backends, 2000, pause=0.0005)
@@ -185,10 +183,10 @@ def test_a_value_that_a_store_takes_from_nobody_is_reported_as_a_failure(cleanup
 
 
 def test_a_reply_that_the_broker_takes_from_nobody_is_reported_as_a_failure(
-    node: RabbitNode, cleanup: ExitStack, tmp_path: Path
+    node: Node, cleanup: ExitStack, tmp_path: Path
 ) -> None:
-    node.ctl("eval", "application:set_env(rabbit, max_message_size, 1000000).")
-    cleanup.callback(node.ctl, "eval", "application:set_env(rabbit, max_message_size, 134217728).")
+    node.limit_message_size(1_000_000)
+    cleanup.callback(node.limit_message_size, None)
     backends = cleanup.enter_context(rig("rpc", node.fresh_vhost(), tmp_path))
     large, small = report(result="x" * 2_000_000), report(result="x")
 

@@ -256,12 +256,24 @@ def test_faults_over_http() -> None:
             channel.basic_publish("", "q", b"x")
         assert json.loads(ask(server, "/block", {"reason": "low on disk"})[1])["alarm"] == "low on disk"
         assert json.loads(ask(server, "/unblock", {})[1])["alarm"] is None
-        number = json.loads(ask(server, "/state")[1])["connections"][0]["number"]
+        shown = json.loads(ask(server, "/state")[1])["connections"][0]
+        number = shown["number"]
+        assert (shown["vhost"], shown["client"]["product"]) == ("/", "Pika Python Client Library")
         assert ask(server, "/close", {"connection": number, "channel": 1, "code": 404})[0] == 200
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as closed:
             channel.queue_declare("q", passive=True)
         assert closed.value.reply_code == 404
         connection.close()
+
+
+def test_a_virtual_host_that_is_made_over_http_is_there_after_a_restart(tmp_path: pathlib.Path) -> None:
+    with Server(faults_port=0, data=tmp_path) as server:
+        with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
+            connect(server.url.replace("%2F", "mine"))
+        assert ask(server, "/vhosts", {"name": "mine"})[0] == 200
+        connect(server.url.replace("%2F", "mine")).close()
+    with Server(data=tmp_path) as server:
+        connect(server.url.replace("%2F", "mine")).close()
 
 
 @pytest.mark.parametrize(
@@ -274,6 +286,7 @@ def test_faults_over_http() -> None:
         (400, "/faults", [], {}),
         (400, "/close", {"connection": 99}, {}),
         (400, "/clock", {"advance": -1}, {}),
+        (400, "/vhosts", {}, {}),
         (403, "/block", {}, {"Content_Type": "text/plain"}),
         (403, "/state", None, {"Host": "evil.example"}),
     ],

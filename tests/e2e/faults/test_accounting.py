@@ -5,9 +5,13 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
-from tests.support.rabbitmq import RabbitNode
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 
@@ -38,9 +42,7 @@ def account(app: Scratch) -> dict[int, collections.Counter[str]]:
     return runs
 
 
-def test_five_thousand_tasks_survive_a_killed_process_and_a_restarted_broker(
-    scratch: MakeScratch, node: RabbitNode
-) -> None:
+def test_five_thousand_tasks_survive_a_killed_process_and_a_restarted_broker(scratch: MakeScratch, node: Node) -> None:
     app = scratch(TASKS, url=node.fresh_vhost())
     app.python(PUBLISH)
     with app.worker("-c", "2", "-l", "warning") as worker:
@@ -57,7 +59,7 @@ def test_five_thousand_tasks_survive_a_killed_process_and_a_restarted_broker(
 
 
 def test_publishing_goes_on_through_a_restart_of_the_broker_and_nothing_confirmed_is_lost(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     app = scratch(TASKS, url=node.fresh_vhost())
     with app.worker("-c", "2", "-l", "warning") as worker:

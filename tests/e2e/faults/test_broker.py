@@ -4,9 +4,15 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
+from amqtask.core.declare import DeleteQueue
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
-from tests.support.rabbitmq import RabbitNode
+from tests.support.queues import Queues
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 
@@ -38,7 +44,7 @@ def ended(app: Scratch, key: str) -> list[str]:
 
 
 def test_a_publisher_waits_while_the_broker_is_blocked_and_says_so_when_its_time_is_up(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     app = scratch(TASKS, CONFIG, url=node.fresh_vhost())
     node.set_alarm()
@@ -58,7 +64,7 @@ def test_a_publisher_waits_while_the_broker_is_blocked_and_says_so_when_its_time
 
 
 def test_a_worker_goes_on_while_publishers_are_blocked_and_results_follow_afterwards(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     app = scratch(TASKS, CONFIG, url=node.fresh_vhost())
     app.python("import tasks\nfor n in range(20): tasks.slow.delay(0.2, str(n))")
@@ -72,12 +78,13 @@ def test_a_worker_goes_on_while_publishers_are_blocked_and_results_follow_afterw
 
 
 def test_a_queue_that_is_deleted_under_its_consumer_is_declared_and_consumed_again(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     url = node.fresh_vhost()
     app = scratch(TASKS, CONFIG, url=url)
     with app.worker("-c", "1") as worker:
-        node.ctl("delete_queue", "lo", "-p", url.rpartition("/")[2])
+        with Queues(url) as queues:
+            queues.do(DeleteQueue(name="lo"))
         worker.wait_for("the broker cancelled the consumer of 'lo'")
         worker.wait_for("consuming 'lo' again")
         assert app.python("import tasks; print(tasks.add.delay(2, 3).get(timeout=30))") == "5\n"
@@ -85,7 +92,7 @@ def test_a_queue_that_is_deleted_under_its_consumer_is_declared_and_consumed_aga
 
 
 def test_a_task_whose_connection_is_closed_while_it_runs_is_not_run_twice_in_its_process(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     app = scratch(TASKS, CONFIG, url=node.fresh_vhost())
     with app.worker("-c", "1") as worker:
@@ -102,7 +109,7 @@ def test_a_task_whose_connection_is_closed_while_it_runs_is_not_run_twice_in_its
 
 
 def test_a_frozen_process_loses_its_task_to_another_and_settles_nothing_when_it_wakes(
-    scratch: MakeScratch, node: RabbitNode
+    scratch: MakeScratch, node: Node
 ) -> None:
     app = scratch(TASKS, CONFIG, url=node.fresh_vhost())
     with app.worker("-c", "2") as worker:
@@ -120,9 +127,7 @@ def test_a_frozen_process_loses_its_task_to_another_and_settles_nothing_when_it_
         assert worker.stop() == 0
 
 
-def test_a_worker_whose_topology_differs_from_the_brokers_says_where_and_ends(
-    scratch: MakeScratch, node: RabbitNode
-) -> None:
+def test_a_worker_whose_topology_differs_from_the_brokers_says_where_and_ends(scratch: MakeScratch, node: Node) -> None:
     url = node.fresh_vhost()
     app = scratch(TASKS, CONFIG, url=url)
     app.run("topology", "apply")

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
-from tests.support.rabbitmq import RabbitNode
 
 MakeScratch = Callable[..., Scratch]
 
@@ -108,7 +108,7 @@ LINKED = """
     """
 
 
-def test_a_broker_that_restarts_inside_chains_and_chords_loses_neither(scratch: MakeScratch, node: RabbitNode) -> None:
+def test_a_broker_that_restarts_inside_chains_and_chords_loses_neither(scratch: MakeScratch, node: Node) -> None:
     app = scratch(LINKED, CONFIG, url=node.fresh_vhost())
     with app.worker("-c", "2") as worker:
         app.python(

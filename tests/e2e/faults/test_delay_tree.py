@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from amqtask.core.message import Envelope, HeaderValue
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 from tests.support.queues import Queues
-from tests.support.rabbitmq import RabbitNode
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 
@@ -31,7 +33,7 @@ PUBLISH = """
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-def test_what_is_delayed_survives_the_broker(scratch: MakeScratch, node: RabbitNode, how: str) -> None:
+def test_what_is_delayed_survives_the_broker(scratch: MakeScratch, node: Node, how: str) -> None:
     app = scratch(TASKS, url=node.fresh_vhost())
     with app.worker("-c", "1", "-l", "error") as worker:
         due = float(app.python(PUBLISH))

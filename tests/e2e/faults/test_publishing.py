@@ -10,11 +10,11 @@ import pytest
 from amqtask import App
 from amqtask.core.declare import DeclareQueue, DeleteExchange, UnbindQueue
 from amqtask.errors import BatchFailed, NotFound, PublishNacked, PublishTimeout, Unroutable
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 from tests.support.proxy import ACK, Proxy
 from tests.support.queues import Queues
-from tests.support.rabbitmq import RabbitNode
 
 MakeScratch = Callable[..., Scratch]
 
@@ -44,7 +44,7 @@ def make_app() -> Iterator[Callable[..., App]]:
 
 
 @pytest.fixture
-def proxied(node: RabbitNode) -> Iterator[tuple[Proxy, str, str]]:
+def proxied(node: Node) -> Iterator[tuple[Proxy, str, str]]:
     """A proxy before the private node, the URL through it and the direct one, of a new virtual host."""
     url = node.fresh_vhost()
     with Proxy("127.0.0.1", node.port) as proxy:

@@ -11,10 +11,12 @@ from amqtask import App
 from amqtask.core.message import Envelope, HeaderValue
 from amqtask.errors import BatchFailed, MessageTooLarge
 from tests.e2e.test_delays import resident
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 from tests.support.queues import Queues
-from tests.support.rabbitmq import RabbitNode
+
+pytestmark = pytest.mark.matrix
 
 MakeScratch = Callable[..., Scratch]
 
@@ -140,9 +142,9 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(vhost: str) -> No
         app.send_task("t", ("x" * 1_000_000,), queue="work", ignore_result=True)
 
 
-def test_a_message_that_the_broker_finds_too_large_fails_alone(node: RabbitNode) -> None:
+def test_a_message_that_the_broker_finds_too_large_fails_alone(node: Node) -> None:
     """Row 27: the broker closes the channel, with all that is under way on it."""
-    node.ctl("eval", "application:set_env(rabbit, max_message_size, 100000).")
+    node.limit_message_size(100_000)
     try:
         url = node.fresh_vhost()
         with App("large", config={"queues": {"work": {}}, "broker": {"url": url}}) as app, Queues(url) as queues:
@@ -155,7 +157,7 @@ def test_a_message_that_the_broker_finds_too_large_fails_alone(node: RabbitNode)
             }
         assert found == {f"id{number}" for number in range(40)} - {"id20"}
     finally:
-        node.ctl("eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        node.limit_message_size(None)
 
 
 def send_with_a_large_one(app: App) -> dict[str, Exception]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from amqtask.core.message import Envelope
+from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 from tests.support.proxy import ACK, Proxy
 from tests.support.queues import Queues
-from tests.support.rabbitmq import RabbitNode
 
 MakeScratch = Callable[..., Scratch]
 
@@ -24,7 +24,7 @@ TASKS = """
 
 
 @pytest.fixture
-def proxy(node: RabbitNode) -> Iterator[Proxy]:
+def proxy(node: Node) -> Iterator[Proxy]:
     """A proxy before the private node."""
     with Proxy("127.0.0.1", node.port) as proxy:
         yield proxy
@@ -32,7 +32,7 @@ def proxy(node: RabbitNode) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("lost", ["ack", "confirm"])
 def test_a_worker_killed_between_the_retry_and_its_ack_loses_nothing(
-    scratch: MakeScratch, node: RabbitNode, proxy: Proxy, lost: str
+    scratch: MakeScratch, node: Node, proxy: Proxy, lost: str
 ) -> None:
     url = node.fresh_vhost()
     app = scratch(TASKS, url=url.replace(f":{node.port}/", f":{proxy.port}/"))

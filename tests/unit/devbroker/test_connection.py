@@ -311,12 +311,20 @@ def test_a_publisher_is_blocked_and_what_it_sends_waits() -> None:
     wire.publish("q", b"one")
     wire.publish("q", b"two")
     assert not wire.connection.is_reading
-    assert len(wire.house.messages("q")) == 1
+    assert wire.house.messages("q") == []
 
     wire.house.unblock()
     assert wire.connection.is_reading
     wire.feed(b"")
     assert len(wire.house.messages("q")) == 2
+
+
+def test_a_message_above_the_size_that_a_test_has_set_closes_the_channel() -> None:
+    wire = Wire().open()
+    wire.house.faults.message_size_max = 3
+
+    assert wire.publish("q", b"abc") == []
+    assert wire.publish("q", b"abcd") == ["Channel.Close"]
 
 
 def test_blocked_and_unblocked_are_told() -> None:
