@@ -8,10 +8,16 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import aio_pika
 import amqp
 import kombu
 import pika
 import pytest
+from dramatiq import Worker, actor
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from faststream.rabbit import RabbitBroker
+from taskiq.api import run_receiver_task
+from taskiq_aio_pika import AioPikaBroker
 
 from amqtask.devbroker.emulate import PROFILES
 from amqtask.devbroker.server import Server
@@ -100,8 +106,8 @@ def test_a_celery_worker_and_its_client(server: Server, queue_type: str, tmp_pat
         from celery import group
         sums = group(add.s(i, i) for i in range(5))()
         print(add.delay(2, 3).get(timeout=60), sums.get(timeout=60), flaky.delay().get(timeout=60))
-        pongs = app.control.ping(timeout=5)
-        print(list(pongs[0].values()), app.control.inspect(timeout=5).registered() is not None)
+        pongs = app.control.broadcast("ping", reply=True, timeout=60, limit=1)
+        print(list(pongs[0].values()), app.control.inspect(timeout=60, limit=1).registered() is not None)
     """)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "solo", "--loglevel", "WARNING"]
     with open(tmp_path / "worker.log", "wb") as log:
@@ -118,10 +124,6 @@ def test_a_celery_worker_and_its_client(server: Server, queue_type: str, tmp_pat
 
 
 def test_dramatiq_works_with_delays_and_retries(server: Server) -> None:
-    pytest.importorskip("dramatiq")
-    from dramatiq import Worker, actor
-    from dramatiq.brokers.rabbitmq import RabbitmqBroker
-
     broker = RabbitmqBroker(url=server.url, confirm_delivery=True)
     done: list[tuple[str, int]] = []
 
@@ -141,8 +143,6 @@ def test_dramatiq_works_with_delays_and_retries(server: Server) -> None:
 
 
 def test_aio_pika_consumes_confirms_and_calls(server: Server) -> None:
-    aio_pika = pytest.importorskip("aio_pika")
-
     async def run() -> list[bytes]:
         got: list[bytes] = []
         connection = await aio_pika.connect_robust(server.url)
@@ -166,10 +166,6 @@ def test_aio_pika_consumes_confirms_and_calls(server: Server) -> None:
 
 
 def test_taskiq_sends_a_task_to_its_worker(server: Server) -> None:
-    pytest.importorskip("taskiq_aio_pika")
-    from taskiq.api import run_receiver_task
-    from taskiq_aio_pika import AioPikaBroker
-
     async def run() -> list[int]:
         done: list[int] = []
         came = asyncio.Event()
@@ -193,9 +189,6 @@ def test_taskiq_sends_a_task_to_its_worker(server: Server) -> None:
 
 
 def test_faststream_subscribes_publishes_and_requests(server: Server) -> None:
-    pytest.importorskip("faststream.rabbit")
-    from faststream.rabbit import RabbitBroker
-
     async def run() -> tuple[list[str], object]:
         got: list[str] = []
         came = asyncio.Event()
