@@ -70,7 +70,8 @@ class ControlLog(QuietSink):
         self._mark = ""
         self._read: dict[str, Order | None] = {}
         self._pending: dict[str, tuple[float, Order | None, bool]] = {}
-        self._unsettled = 0
+        self._unsettled: int | None = None
+        """The tag of the last record that is not acknowledged."""
 
     def write(self, changes: Sequence[Change], *, only_here: bool) -> None:
         """Have orders kept: for all nodes, or for this one only."""
@@ -90,7 +91,7 @@ class ControlLog(QuietSink):
         self._connection = connection
         self._read = {}
         self._mark = uuid.uuid4().hex
-        self._unsettled = 0
+        self._unsettled = None
         try:
             channel = connection.channel(self, confirms=False)
             channel.declare(declare_log(self._exchange))
@@ -108,6 +109,10 @@ class ControlLog(QuietSink):
         self._connection = self._channel = None
 
     def turn(self, now: float) -> float:
+        if self._unsettled is not None and self._channel is not None:
+            # At once, because RabbitMQ closes the channel on which a delivery stays unacknowledged for long.
+            self._channel.settle(self._unsettled, Verdict.ACK, multiple=True)
+            self._unsettled = None
         due = NEVER
         for key, (when, _, _) in list(self._pending.items()):
             if self._channel is None:
@@ -121,10 +126,7 @@ class ControlLog(QuietSink):
     # The channel's calls
 
     def delivered(self, delivery: Delivery) -> None:
-        self._unsettled += 1
-        if self._unsettled >= PREFETCH // 2 and self._channel is not None:
-            self._unsettled = 0
-            self._channel.settle(delivery.tag, Verdict.ACK, multiple=True)
+        self._unsettled = delivery.tag
         try:
             self._take(delivery.envelope)
         except (ValueError, Refused) as error:

@@ -25,6 +25,13 @@ RESUBSCRIBE_DELAY = 1.0
 its queue may be about to be declared anew.
 """
 
+OVERDUE = "delivery acknowledgement on channel"
+"""What a channel is closed with when a delivery was not acknowledged in time (RabbitMQ 3.8 to 4.2, 406)."""
+MORE_TIME = (
+    "raise consumer_timeout in rabbitmq.conf and worker.consumer_timeout, or give the task acks_late=False"
+    " (docs/faults.md)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
@@ -224,7 +231,13 @@ class Consumer(QuietSink):
             self._missing[queue] = 0.0
 
     def closed(self, error: BrokerError) -> None:
-        logger.warning("the broker closed the channel: %s", error, extra=event("channel-closed"))
+        hint = f"; a task runs longer than it waits: {MORE_TIME}" if OVERDUE in error.text else ""
+        logger.warning(
+            "the broker closed the channel and took its messages back: %s%s; consuming again",
+            error,
+            hint,
+            extra=event("channel-closed"),
+        )
         self._void()
 
     def _open_channel(self, connection: Connection) -> None:

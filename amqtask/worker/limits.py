@@ -7,6 +7,7 @@ from amqtask.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from amqtask.executors.base import Executor
 from amqtask.log import event, get_logger
 from amqtask.session import NEVER
+from amqtask.worker.consumer import MORE_TIME
 from amqtask.worker.execute import Finish
 from amqtask.worker.execution import Execution
 from amqtask.worker.finish import label
@@ -14,7 +15,9 @@ from amqtask.worker.finish import label
 logger = get_logger("worker")
 
 LOOK_EVERY = 10.0
-"""Seconds between two looks at what nears the broker's time-out for acknowledgements."""
+"""The most seconds between two looks at what nears the broker's time-out for acknowledgements."""
+LOOKS = 20
+"""So often within that time-out, at the least."""
 NEAR = 0.8
 
 
@@ -96,8 +99,8 @@ class Limits:
         if not self._consumer_timeout:
             return NEVER
         if now < self._look_due:
-            return self._look_due if self._running() else NEVER
-        self._look_due = now + LOOK_EVERY
+            return self._look_due
+        self._look_due = now + min(LOOK_EVERY, self._consumer_timeout / LOOKS)
         running = self._running()
         self._warned.intersection_update(running)
         for execution in running:
@@ -105,11 +108,11 @@ class Limits:
             if near and not execution.acked and execution not in self._warned:
                 self._warned.add(execution)
                 logger.warning(
-                    "%s has run %.0f s; after %.0f s without an ack the broker gives its message to somebody else."
-                    " Raise consumer_timeout in rabbitmq.conf and worker.consumer_timeout, or make it acks_late=False",
+                    "%s has run %.0f s; after %.0f s without an ack the broker gives its message to somebody else; %s",
                     label(execution),
                     now - execution.started,
                     self._consumer_timeout,
+                    MORE_TIME,
                     extra=event("consumer-timeout-near", task_id=execution.id),
                 )
-        return self._look_due if running else NEVER
+        return self._look_due

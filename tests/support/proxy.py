@@ -30,11 +30,12 @@ class Proxy:
         """How many octets clients have sent."""
         self._stalled = False
         self._deafened = False
+        self._muted = False
         self._trap: tuple[bytes, bool] | None = None
         self._trapped: set[socket.socket] = set()
         self._swallowing = False
         self._rate: float | None = None
-        self._budget: int | None = None
+        self._budgets: dict[bool, int] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._thread.start()
@@ -60,10 +61,10 @@ class Proxy:
         for link in links:
             link.reset()
 
-    def cut_after(self, octets: int) -> None:
-        """Reset everything once this many more octets came from the broker: in the middle of a frame, if need be."""
+    def cut_after(self, octets: int, *, from_broker: bool = True) -> None:
+        """Reset everything once this many more octets came from that side: in the middle of a frame, if need be."""
         with self._state:
-            self._budget = octets
+            self._budgets[from_broker] = octets
 
     def stall(self) -> None:
         """Keep connections open and forward nothing: a half-open connection. Nothing is lost, it waits."""
@@ -74,6 +75,11 @@ class Proxy:
         """Keep from clients what the broker says; what they say goes on."""
         with self._state:
             self._deafened = True
+
+    def mute(self) -> None:
+        """Keep from the broker what clients say; what it says goes on."""
+        with self._state:
+            self._muted = True
 
     def stall_at(self, octets: bytes, *, from_broker: bool) -> None:
         """From these octets on, forward nothing more in that direction of the connection on which they come."""
@@ -99,8 +105,9 @@ class Proxy:
     def heal(self) -> None:
         """Forward as at the beginning."""
         with self._state:
-            self._stalled = self._deafened = self._swallowing = False
-            self._rate = self._budget = self._trap = None
+            self._stalled = self._deafened = self._muted = self._swallowing = False
+            self._rate = self._trap = None
+            self._budgets.clear()
             self._trapped.clear()
             self._state.notify_all()
 
@@ -108,7 +115,7 @@ class Proxy:
         """Cut everything and listen no more."""
         with self._state:
             self._closed = True
-            self._stalled = self._deafened = False
+            self._stalled = self._deafened = self._muted = False
             self._trap = None
             self._trapped.clear()
             self._state.notify_all()
@@ -152,15 +159,13 @@ class Proxy:
                 self.from_client += len(data)
             if self._trap is not None and self._trap[1] == from_broker and self._trap[0] in data:
                 self._trapped.add(sink)
-            self._state.wait_for(
-                lambda: not (self._stalled or (self._deafened and from_broker) or sink in self._trapped)
-            )
+            self._state.wait_for(lambda: not (self._stalled or self._is_closed(from_broker) or sink in self._trapped))
             swallowing, rate = self._swallowing, self._rate
             cutting = False
-            if from_broker and self._budget is not None:
-                data = data[: self._budget]
-                self._budget -= len(data)
-                cutting = self._budget <= 0
+            if from_broker in self._budgets:
+                data = data[: self._budgets[from_broker]]
+                self._budgets[from_broker] -= len(data)
+                cutting = self._budgets[from_broker] <= 0
         if swallowing:
             return
         if rate is None:
@@ -172,6 +177,10 @@ class Proxy:
                 time.sleep(step / rate)
         if cutting:
             self.cut()
+
+    def _is_closed(self, from_broker: bool) -> bool:
+        """Whether nothing goes in that direction."""
+        return self._deafened if from_broker else self._muted
 
 
 class _Link:

@@ -8,6 +8,8 @@ from functools import cached_property
 from amqtask.testing.rabbitmq import PrivateRabbitMQ
 
 MESSAGE_SIZE_MAX = 134_217_728
+ACKNOWLEDGEMENT_MAX = 1_800_000
+CHANNEL_TICK = 60_000
 
 VHOSTS_AT_ONCE = 8
 """rabbitmqctl starts an Erlang machine, which takes longer than what it is asked for."""
@@ -63,6 +65,18 @@ class RabbitNode(PrivateRabbitMQ):
     def limit_message_size(self, size: int | None) -> None:
         """Refuse messages above so many bytes; None is RabbitMQ's own limit."""
         self.ctl("eval", f"application:set_env(rabbit, max_message_size, {size or MESSAGE_SIZE_MAX}).")
+
+    def limit_acknowledgement(self, seconds: float | None) -> None:
+        """Wait no longer than this for acknowledgements on channels opened from now on; None is RabbitMQ's own limit.
+
+        RabbitMQ looks once a minute; here it looks as often as that.
+        """
+        limit, tick = (int(seconds * 1000),) * 2 if seconds else (ACKNOWLEDGEMENT_MAX, CHANNEL_TICK)
+        self.ctl(
+            "eval",
+            f"application:set_env(rabbit, consumer_timeout, {limit}),"
+            f" application:set_env(rabbit, channel_tick_interval, {tick}).",
+        )
 
     def capabilities(self, name: str) -> set[str]:
         """What the client of this connection says that it can do."""
