@@ -31,6 +31,7 @@ from amqtask.results.setup import BackendSetup
 from amqtask.sender import Sender
 from amqtask.session import SessionOptions
 from amqtask.task import TaskOptions
+from amqtask.workflowlog import WorkflowLog
 
 
 class Owner(Protocol):
@@ -101,6 +102,7 @@ class Parts:
             clock=owner.clock,
             window=config.publish.window,
             timeout=config.publish.timeout,
+            workflows=lambda: self.workflows,
         )
 
     @property
@@ -115,6 +117,13 @@ class Parts:
                         topology=declare_ops(self.topology, self.config.broker.declare),
                     )
         return self._publisher
+
+    @cached_property
+    def workflows(self) -> WorkflowLog | None:
+        """Where canvases are recorded; None where they are not."""
+        if not self.config.workflows.record:
+            return None
+        return WorkflowLog(clock=self._owner.clock, publisher=lambda: self.publisher)
 
     @property
     def results(self) -> ResultAccess:

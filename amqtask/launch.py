@@ -11,21 +11,24 @@ from amqtask.context import Context, running
 from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, freeze, gathered, parts, routed_as
 from amqtask.core.declare import Arguments, DeclareQueue, Recipe
 from amqtask.core.join import Addition, Note, Opening, to_form
-from amqtask.core.message import Envelope
-from amqtask.core.plan import JOIN, Call, Family, Join, enlisted, join_queue, plan, stand_in
+from amqtask.core.message import Envelope, Headers
+from amqtask.core.plan import JOIN, Call, Family, Join, enlisted, join_queue, plan, root_of, stand_in
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
 from amqtask.core.state import ResultRef
+from amqtask.core.workflow import MARK, STEP
 from amqtask.errors import TaskError
 from amqtask.publisher import Publisher
 from amqtask.result import AsyncResult, GroupResult, Handle, ResultAccess
 from amqtask.sender import Sender
 from amqtask.task import CallOptions, Task, TaskOptions
 from amqtask.ticket import Ticket
+from amqtask.workflowlog import WorkflowLog
 
 KEEP = 7 * 24 * 3600
 """Seconds for which the queue of a chord is kept that nobody looks at: how long its slowest member may take."""
 
+NO_HEADERS: Headers = {}
 
 _IDS = uuid.UUID("6f2a3e0e-6d0c-4a58-9d6a-0c3f3b1c7a11")
 
@@ -45,8 +48,12 @@ class Launcher:
         clock: Clock,
         window: int,
         timeout: float,
+        workflows: Callable[[], WorkflowLog | None],
     ) -> None:
-        """`task` finds the tasks that are known here, `options` makes those of any name."""
+        """`task` finds the tasks that are known here, `options` makes those of any name.
+
+        `workflows` is the log where canvases are recorded, None where they are not.
+        """
         self._sender = sender
         self._publisher = publisher
         self._results = results
@@ -56,6 +63,7 @@ class Launcher:
         self._clock = clock
         self._window = window
         self._timeout = timeout
+        self._workflows = workflows
 
     def launch(
         self, canvas: Signature, args: Sequence[object], kwargs: Mapping[str, object], call: CallOptions
@@ -80,11 +88,12 @@ class Launcher:
         made = handles(frozen.ref, access, silent)
         for leaf in calls_in(frozen.signature):
             access.backend.expect(str(leaf.options["task_id"]))
+        headers = self._recorded(frozen.signature, family)
         if open_batch() is not None:
-            self._send_all(steps)
+            self._send_all(steps, headers)
         else:
             with Batch(self._window):
-                self._send_all(steps)
+                self._send_all(steps, headers)
         return made
 
     def warm(self) -> None:
@@ -123,17 +132,28 @@ class Launcher:
     def _send_for(self, canvas: Signature, context: Context, seed: str) -> None:
         frozen = freeze(canvas, ids(seed))
         family = Family(root_id=context.root_id, parent_id=context.id)
+        headers = self._recorded(frozen.signature, family)
         with Batch(self._window):
-            self._send_all(list(plan(frozen.signature, (), family)), reply_to=context.reply_to or "")
+            self._send_all(list(plan(frozen.signature, (), family)), headers, reply_to=context.reply_to or "")
 
-    def _send_all(self, steps: Sequence[Call | Join], reply_to: str | None = None) -> None:
+    def _recorded(self, frozen: Signature, family: Family) -> Headers:
+        """Record what is about to be sent; the headers by which workers know that they are to record its steps."""
+        log = self._workflows()
+        if log is None:
+            return {}
+        log.sent(frozen, root_id=family.root_id or root_of(frozen), parent_id=family.parent_id)
+        return {MARK: STEP}
+
+    def _send_all(self, steps: Sequence[Call | Join], headers: Headers, reply_to: str | None = None) -> None:
         for step in steps:
             if isinstance(step, Call):
-                self._send(step.signature, reply_to)
+                self._send(step.signature, reply_to, headers)
             else:
                 self._open(step)
 
-    def _send(self, signature: Signature, reply_to: str | None = None) -> AsyncResult[Any]:
+    def _send(
+        self, signature: Signature, reply_to: str | None = None, headers: Headers = NO_HEADERS
+    ) -> AsyncResult[Any]:
         task = self._task(signature.task)
         if task is not None and task.options.typing:
             task.check_arguments(signature.args, signature.kwargs)
@@ -141,6 +161,8 @@ class Launcher:
         call = call_options(signature)
         if reply_to is not None:
             call.setdefault("reply_to", reply_to)
+        if headers:
+            call["headers"] = {**call.get("headers", {}), **headers}
         return self._sender.send(options, signature.args, signature.kwargs, call)
 
     def _open(self, join: Join) -> None:

@@ -35,7 +35,7 @@ class Row:
 
 # Lower layers first. What a row does not name is forbidden.
 VALUES = "errors core.*"
-PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher ticket provision"
+PLUMBING = f"{VALUES} clock log hooks drivers.base session publisher ticket provision workflowlog"
 SERVICES = (
     "app task batch awaiting canvas launch builtins result context sender effective registry joining hooks lifecycle"
     " component imports exits"
@@ -79,6 +79,8 @@ TABLE = (
     Row("session", f"{VALUES} clock log drivers.base hooks"),
     Row("publisher", f"{VALUES} clock log drivers.base hooks session ticket"),
     Row("ticket", "errors core.declare core.message"),
+    Row("workflowlog", f"{VALUES} clock log publisher ticket"),
+    Row("workflowreader", f"{VALUES} log publisher session ticket workflowlog results.stream_log"),
     Row("queueview", f"{VALUES} drivers.base"),
     Row("provision", f"{VALUES} clock log drivers.base"),
     # Services

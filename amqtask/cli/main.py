@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("amqtask.cli.status:status", "Show the nodes."),
     "top": ("amqtask.cli.top:top", "Watch nodes, queues and tasks live."),
     "topology": ("amqtask.cli.topology:topology", "Check, declare and show exchanges, queues and bindings."),
+    "workflow": ("amqtask.cli.workflow:workflow", "Look at chains, groups and chords; cancel them."),
     "worker": ("amqtask.cli.worker:worker", "Consume queues and run tasks."),
 }
 

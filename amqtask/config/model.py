@@ -233,6 +233,14 @@ class EventsConfig(Section):
     sent: bool = Field(default=False, description="Whoever sends a task tells of it: task-sent.")
 
 
+class WorkflowsConfig(Section):
+    """Workflows: chains, groups and chords."""
+
+    record: bool = Field(
+        default=True, description="Record what is sent and its steps' states, for `amqtask workflow show`."
+    )
+
+
 class LogConfig(Section):
     """What is logged, and how it looks."""
 
@@ -278,6 +286,7 @@ class Config(Section):
     results: ResultsConfig = Field(default=ResultsConfig(), description="Results.")
     control: ControlConfig = Field(default=ControlConfig(), description="Remote control.")
     events: EventsConfig = Field(default=EventsConfig(), description="Events.")
+    workflows: WorkflowsConfig = Field(default=WorkflowsConfig(), description="Chains, groups and chords.")
     beat: BeatConfig = Field(default=BeatConfig(), description="Periodic tasks.")
     log: LogConfig = Field(default=LogConfig(), description="Logging.")
 

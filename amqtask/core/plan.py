@@ -71,6 +71,13 @@ def plan(frozen: Signature, args: Sequence[object] = (), family: Family = Family
         yield Call(replace(complete, options={**complete.options, **places}))
 
 
+def root_of(frozen: Signature) -> str:
+    """The id that a frozen canvas's tasks have as their root's, where they have no other."""
+    while frozen.task == CHAIN:
+        frozen = parts(frozen)[0]
+    return str(frozen.options["group_id" if frozen.task == CHORD else "task_id"])
+
+
 def _plan_chord(chord: Signature, args: Sequence[object], family: Family) -> Iterator[Step]:
     group_id = str(chord.options["group_id"])
     family = replace(family, root_id=family.root_id or group_id)

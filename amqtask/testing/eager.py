@@ -63,6 +63,10 @@ class EagerParts(Parts):
         return self._eager
 
     @property
+    def workflows(self) -> None:
+        """Nothing is recorded."""
+
+    @property
     def results(self) -> ResultAccess:
         """Results in memory."""
         return self._access

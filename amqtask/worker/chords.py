@@ -12,11 +12,14 @@ from amqtask.clock import Clock
 from amqtask.core.body import decode_body
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.join import Note, Part, Tally, from_form
-from amqtask.core.message import Envelope
+from amqtask.core.message import Envelope, HeaderValue
 from amqtask.core.plan import JOIN, Family, first_of, join_queue, membership
+from amqtask.core.request import Request
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.signature import Signature
 from amqtask.core.state import FAILURE, TaskResult
+from amqtask.core.tick import COPY
+from amqtask.core.workflow import ERRBACK, MARK
 from amqtask.errors import ChordError, Unroutable, Unserializable
 from amqtask.launch import join_recipe, note_envelope
 from amqtask.log import event, get_logger
@@ -27,6 +30,7 @@ from amqtask.worker.execution import Execution
 from amqtask.worker.joiner import Done, Joiner, Look
 from amqtask.worker.sending import send_all
 from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
+from amqtask.worker.steps import mark_of
 
 logger = get_logger("worker")
 
@@ -86,7 +90,7 @@ class Chords:
             return
         request = execution.request
         part = Part(task_id=execution.id, index=request.group_index, value=value)
-        place = _Place(chord, request.group_id or "", request.reply_to, execution.effective.serializer)
+        place = _Place(chord, request.group_id or "", request, execution.effective.serializer)
         self._report(place, part, done)
 
     def failed(self, execution: Execution, error: BaseException, done: Done) -> None:
@@ -97,13 +101,13 @@ class Chords:
             done(None)
         elif body.chord is not None:
             part = Part(task_id=execution.id, index=request.group_index, failure=why)
-            self._report(_Place(body.chord, request.group_id or "", request.reply_to, "json"), part, done)
+            self._report(_Place(body.chord, request.group_id or "", request, "json"), part, done)
         elif body.chain:
-            self._never(Signature.from_json(body.chain[0]), why, request.reply_to, done)
+            self._never(Signature.from_json(body.chain[0]), why, request, done)
         else:
             done(None)
 
-    def _never(self, signature: Signature, why: str, reply_to: str | None, done: Done) -> None:
+    def _never(self, signature: Signature, why: str, member_of: Request, done: Done) -> None:
         """A canvas is never going to run: tell the chord that it was to be a member of, if it was."""
         member = membership(signature)
         chord = None if member is None else member.options.get("chord")
@@ -114,7 +118,7 @@ class Chords:
         part = Part(
             task_id=str(member.options["task_id"]), index=index if isinstance(index, int) else None, failure=why
         )
-        self._report(_Place(chord, str(member.options.get("group_id") or ""), reply_to, "json"), part, done)
+        self._report(_Place(chord, str(member.options.get("group_id") or ""), member_of, "json"), part, done)
 
     def _report(self, place: "_Place", part: Part, done: Done) -> None:
         if place.body.chord_size is None:
@@ -168,7 +172,7 @@ class Chords:
             family=place.family(tally.body),
             reply_to=place.reply_to,
             seed=place.group_id,
-            copy=str(uuid.uuid4()),
+            headers={COPY: str(uuid.uuid4()), **mark_of(place.request)},
         )
         send_all(self._publisher.send, tickets, ended)
 
@@ -179,19 +183,19 @@ class Chords:
         family = place.family(body)
 
         def told(error: Exception | None) -> None:
-            ended(error) if error is not None else self._never(body, why, place.reply_to, ended)
+            ended(error) if error is not None else self._never(body, why, place.request, ended)
 
         def stored(error: Exception | None) -> None:
             if error is not None:
                 ended(error)
                 return
-            copy = str(uuid.uuid4())
+            headers: dict[str, HeaderValue] = {COPY: str(uuid.uuid4()), MARK: ERRBACK}
             tickets: list[Ticket] = []
             for number, errback in enumerate(first.errbacks):
                 seed = f"{body_id}/errback/{number}"
                 follows = Family(root_id=family.root_id, parent_id=body_id)
                 tickets += self._starter.tickets(
-                    errback, (body_id,), family=follows, reply_to=place.reply_to, seed=seed, copy=copy
+                    errback, (body_id,), family=follows, reply_to=place.reply_to, seed=seed, headers=headers
                 )
             send_all(self._publisher.send, tickets, told)
 
@@ -236,10 +240,12 @@ def chords_of(app: App, node: str, starter: Starter, joiner: MakeJoiner | None =
 class _Place:
     """What a member's message says of its chord."""
 
-    def __init__(self, chord: Mapping[str, object], group_id: str, reply_to: str | None, serializer: str) -> None:
+    def __init__(self, chord: Mapping[str, object], group_id: str, request: Request, serializer: str) -> None:
+        """`request` is the member's, or that of a task before it."""
         self.body = Signature.from_json(chord)
         self.group_id = group_id
-        self.reply_to = reply_to
+        self.request = request
+        self.reply_to = request.reply_to
         self.serializer = serializer
         self.size = self.body.chord_size or 1
         named = chord.get(JOIN)

@@ -26,6 +26,7 @@ from amqtask.core.settlement import (
     fenced,
 )
 from amqtask.core.state import FAILURE, REVOKED, SUCCESS, ResultRef, TaskResult
+from amqtask.core.workflow import MARK
 from amqtask.log import event, get_logger
 from amqtask.results.base import ResultBackend
 from amqtask.ticket import Ticket
@@ -88,6 +89,8 @@ class Finisher:
         self._is_void = is_void
         self.emit = emit
         """Takes events; None while nobody wants any, so that they cost nothing."""
+        self.step_ended: Callable[[Execution, Outcome], None] | None = None
+        """Hears of the ends of workflows' steps; None where they are not recorded."""
         self.counters = Counters()
 
     def finish(self, execution: Execution, outcome: Outcome) -> None:
@@ -108,6 +111,8 @@ class Finisher:
                 extra=event("stale", task_id=execution.id),
             )
             decision = fenced(decision)
+        elif self.step_ended is not None and MARK in execution.request.headers:
+            self.step_ended(execution, outcome)
         if not decision.effects and decision.death is None:
             if decision.verdict is not None:
                 self._settle(execution.delivery, decision.verdict, execution.queue)

@@ -133,7 +133,7 @@ class Node:
         )
 
         self.flow.attach(self.consumer, self.session)
-        self.steering = Steering(self, Telling(self, app.config.events.exchange))
+        self.steering = Steering(self, Telling(self, app.config.events.exchange, workflows=app.config.workflows.record))
         self.limits = Limits(
             executor=executor,
             finish=self.finisher.finish,

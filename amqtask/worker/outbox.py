@@ -1,6 +1,6 @@
 """Outbox: the messages that a worker sends for the tasks that it ran: next attempts, what follows, dead letters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,12 +20,14 @@ from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
 from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
+from amqtask.core.workflow import ERRBACK, MARK
 from amqtask.publisher import Publisher
 from amqtask.sender import Sender, signatures
 from amqtask.task import CallOptions
 from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
+from amqtask.worker.steps import mark_of
 
 
 def outbox_of(app: App, node: str, starter: Starter) -> "Outbox":
@@ -116,7 +118,8 @@ class Outbox:
         tickets: list[Ticket] = []
         for number, errback in enumerate(body.errbacks):
             seed = f"{execution.id}/errback/{number}"
-            tickets += self._start(execution, Signature.from_json(errback), execution.id, seed)
+            mark: dict[str, HeaderValue] = {MARK: ERRBACK}
+            tickets += self._start(execution, Signature.from_json(errback), execution.id, seed, mark)
         return tickets
 
     def dead_letter(self, delivery: Delivery, queue: str, death: Death) -> Ticket | None:
@@ -185,7 +188,14 @@ class Outbox:
             changes["kwargs"] = retry.kwargs
         return replace(message, retries=retry.retries, eta=eta, **changes)
 
-    def _start(self, execution: Execution, canvas: Signature, value: object, seed: str) -> list[Ticket]:
+    def _start(
+        self,
+        execution: Execution,
+        canvas: Signature,
+        value: object,
+        seed: str,
+        mark: Mapping[str, HeaderValue] | None = None,
+    ) -> list[Ticket]:
         request = execution.request
         return self._starter.tickets(
             canvas,
@@ -193,4 +203,5 @@ class Outbox:
             family=Family(root_id=request.root_id, parent_id=request.id),
             reply_to=request.reply_to,
             seed=seed,
+            headers=mark_of(request) if mark is None else mark,
         )

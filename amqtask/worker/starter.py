@@ -1,13 +1,14 @@
 """Starter: the messages that a worker sends for a canvas that follows one of its tasks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from amqtask.clock import Clock
 from amqtask.core.canvas import freeze
+from amqtask.core.message import HeaderValue
 from amqtask.core.plan import Call, Family, plan
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.signature import Signature
-from amqtask.core.tick import COPY
 from amqtask.launch import call_options, ids, opening
 from amqtask.sender import Sender
 from amqtask.task import TaskOptions
@@ -41,12 +42,12 @@ class Starter:
         family: Family,
         reply_to: str | None,
         seed: str,
-        copy: str | None = None,
+        headers: Mapping[str, HeaderValue] = MappingProxyType({}),
     ) -> list[Ticket]:
         """What comes first of a canvas that is called with `args`.
 
-        What has no id gets one of `seed`, so that who runs again sends the same ids again. With `copy` only one of
-        several copies of these messages runs (`amqtask.worker.ticks`).
+        What has no id gets one of `seed`, so that who runs again sends the same ids again. `headers` go with each
+        message; with `amqtask.core.tick.COPY` among them only one of several copies runs (`amqtask.worker.ticks`).
 
         Raises:
             MessageError, ValueError: the canvas makes no sense.
@@ -55,7 +56,7 @@ class Starter:
         frozen = freeze(canvas, ids(seed))
         deadline = self._clock.monotonic() + EFFECT_TIMEOUT
         return [
-            self._ticket(step.signature, reply_to, copy)
+            self._ticket(step.signature, reply_to, headers)
             if isinstance(step, Call)
             else opening(step, self._serializers, deadline)
             for step in plan(frozen.signature, args, family)
@@ -66,10 +67,10 @@ class Starter:
         given = call.options.get("ignore_result")
         return self._sender.effective(self._options(call.task)).ignore_result if given is None else bool(given)
 
-    def _ticket(self, signature: Signature, reply_to: str | None, copy: str | None) -> Ticket:
+    def _ticket(self, signature: Signature, reply_to: str | None, headers: Mapping[str, HeaderValue]) -> Ticket:
         call = call_options(signature)
         call.setdefault("reply_to", reply_to or "")
-        if copy is not None:
-            call["headers"] = {**call.get("headers", {}), COPY: copy}
+        if headers:
+            call["headers"] = {**call.get("headers", {}), **headers}
         options = self._options(signature.task)
         return self._sender.prepare(options, signature.args, signature.kwargs, call, timeout=EFFECT_TIMEOUT)

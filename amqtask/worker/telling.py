@@ -1,12 +1,15 @@
-"""Telling: the events of tasks in one process. Off unless they are wanted."""
+"""Telling: the events of tasks in one process, off unless they are wanted, and the records of workflows' steps."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.core.workflow import MARK
 from amqtask.events.emitter import Emitter
 from amqtask.events.model import cut
 from amqtask.worker.execution import Execution
+from amqtask.worker.steps import Steps
+from amqtask.workflowlog import WorkflowLog
 
 if TYPE_CHECKING:
     from amqtask.worker.node import Node
@@ -15,11 +18,18 @@ if TYPE_CHECKING:
 class Telling:
     """Makes events of what happens to executions. `switch` from any thread."""
 
-    def __init__(self, node: "Node", exchange: str) -> None:
+    def __init__(self, node: "Node", exchange: str, *, workflows: bool) -> None:
+        """`workflows`: the steps of workflows are recorded, whether or not events are wanted."""
         self._node = node
         self._exchange = exchange
         self._emitter: Emitter | None = None
         self.on = False
+        self._log: WorkflowLog | None = None
+        self._steps: Steps | None = None
+        if workflows:
+            self._log = WorkflowLog(clock=node.clock, publisher=lambda: node.publisher, later=node.call_later)
+            self._steps = Steps(self._log, node.options.name)
+            node.finisher.step_ended = self._step_ended
 
     def switch(self, on: bool) -> None:
         """Send events, or none."""
@@ -39,6 +49,8 @@ class Telling:
         """Send what waits."""
         if self._emitter is not None:
             self._emitter.flush()
+        if self._log is not None:
+            self._log.flush()
 
     def received(self, execution: Execution) -> None:
         """A task came."""
@@ -67,10 +79,16 @@ class Telling:
         """A task got its slot."""
         if self.on:
             self._emit("task-started", execution, {"name": execution.request.task})
+        if self._steps is not None and MARK in execution.request.headers:
+            self._steps.started(execution, self._node.wall_time(execution.started))
 
     def ended(self, kind: str, execution: Execution, outcome: Outcome) -> None:
         """A task ended, one way or another."""
         self._emit(kind, execution, _fields(outcome))
+
+    def _step_ended(self, execution: Execution, outcome: Outcome) -> None:
+        if self._steps is not None:
+            self._steps.ended(execution, outcome, self._node.clock.time())
 
     def _emit(self, kind: str, execution: Execution, fields: dict[str, str | float | bool | None]) -> None:
         emitter = self._emitter

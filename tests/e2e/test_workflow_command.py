@@ -1,0 +1,131 @@
+"""`amqtask workflow`: what it shows of chains, groups and chords, and what it cancels."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.program import Scratch
+
+MakeScratch = Callable[..., Scratch]
+
+TASKS = """
+    from amqtask import chain, chord, group
+
+    @app.task
+    def add(a, b):
+        return a + b
+
+    @app.task
+    def total(numbers):
+        return sum(numbers)
+
+    @app.task
+    def fail(*args):
+        raise ValueError("no luck")
+
+    @app.task
+    def witness(task_id):
+        note("witness", task_id)
+
+    @app.task(bind=True)
+    def instead(self, number):
+        self.replace(add.s(number, 1) | add.s(10))
+    """
+
+
+def shown(app: Scratch, root: str) -> dict[str, Any]:
+    done = app.run("workflow", "show", root, "--json", "-A", "tasks:app")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+AWAIT = """
+import time
+import tasks
+from amqtask.core.workflow_view import summary
+from amqtask.workflowreader import read_workflow
+
+until = time.monotonic() + 60
+while True:
+    seen = summary(read_workflow(tasks.app.session_options, tasks.app.publisher, {root!r}, 20.0))
+    if seen == {steps!r}:
+        break
+    assert time.monotonic() < until, seen
+    time.sleep(0.1)
+"""
+
+
+def all_in(app: Scratch, root: str, steps: dict[str, int]) -> dict[str, Any]:
+    """The tree, as soon as so many steps are in these states."""
+    app.python(AWAIT.format(root=root, steps=steps))
+    return shown(app, root)
+
+
+def test_the_tree_of_a_nested_canvas_has_all_steps_with_states_and_times(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with app.worker("-c", "2", "-n", "one@h"):
+        root = app.python(
+            """
+            from tasks import add, chain, chord, group, instead, total
+            inner = chord([add.s(1), instead.s() | add.s(5)], total.s())
+            result = chain(add.s(1, 1), group(inner, add.s(3)), total.s(), add.s(1)).delay()
+            assert result.get(timeout=60) == 3 + 18 + 5 + 1, result.get()
+            first = result
+            while first.parent is not None:
+                first = first.parent
+            print(first.id)
+            """
+        ).strip()
+        tree = all_in(app, root, {"SUCCESS": 10})
+
+        text = app.run("workflow", "show", root, "-A", "tasks:app").stdout
+        chart = app.run("workflow", "show", root, "--mermaid", "-A", "tasks:app").stdout
+
+    (chain,) = tree["tree"]
+    assert (chain["kind"], chain["status"]) == ("chain", "SUCCESS")
+    first, outer, _ = chain["parts"]
+    assert (first["id"], first["worker"]) == (root, "one@h")
+    assert first["runtime"] >= 0
+    assert first["started"]
+    assert [part["kind"] for part in outer["parts"]] == ["chord", "task"]
+    replaced = outer["parts"][0]["parts"][1]["parts"][0]
+    assert replaced["task"] == "tasks.instead"
+    assert replaced["sent"][0]["kind"] == "chain"
+    assert "tasks.add  SUCCESS" in text
+    assert "then tasks.total  SUCCESS" in text
+    assert chart.startswith("flowchart TD\n")
+    assert chart.count('["tasks.') == 10
+    assert "-->" in chart
+
+
+def test_what_failed_and_what_so_never_runs_is_told_apart(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with app.worker("-c", "2"):
+        root = app.python(
+            "from tasks import *; r = chain(add.s(1, 1), fail.s().on_error(witness.s()), add.s(1)).delay()\n"
+            "print(r.parent.parent.id)"
+        ).strip()
+        tree = all_in(app, root, {"SUCCESS": 2, "FAILURE": 1, "SKIPPED": 1})
+
+    (chain,) = tree["tree"]
+    failed = chain["parts"][1]
+    assert chain["status"] == "FAILURE"
+    assert "no luck" in failed["error"]
+    assert [(one["role"], one["task"]) for one in failed["sent"]] == [("errback", "tasks.witness")]
+
+
+def test_an_unknown_root_is_said_and_is_exit_code_1(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    done = app.run("workflow", "show", "nobody", "-A", "tasks:app")
+    assert done.returncode == 1
+    assert "nothing is recorded of a workflow with the root nobody" in done.stderr
+
+
+def test_plain_tasks_are_not_recorded(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with app.worker("-c", "1"):
+        task = app.python("from tasks import *; r = add.delay(1, 1); r.get(timeout=60); print(r.id)").strip()
+        # What follows is recorded, and so it is known that enough time has passed.
+        root = app.python("from tasks import *; r = group(add.s(1, 1), add.s(2, 2)).delay(); print(r.id)").strip()
+        all_in(app, root, {"SUCCESS": 2})
+        assert app.run("workflow", "show", task, "-A", "tasks:app").returncode == 1
