@@ -23,6 +23,7 @@ class Effective:
     time_limit: float | None
     soft_time_limit: float | None
     rate_limit: str | None
+    rate_limit_scope: str
     retry: RetryPolicy
     throws: tuple[type[BaseException], ...]
     dead_letter: bool
@@ -54,6 +55,7 @@ def effective(options: TaskOptions, config: Config) -> Effective:
         time_limit=first("time_limit", worker.time_limit),
         soft_time_limit=first("soft_time_limit", worker.soft_time_limit),
         rate_limit=first("rate_limit", tasks.rate_limit),
+        rate_limit_scope=first("rate_limit_scope", tasks.rate_limit_scope),
         retry=_retry(options, config, given),
         throws=options.throws,
         dead_letter=options.dead_letter,

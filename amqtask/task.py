@@ -92,7 +92,7 @@ class TaskOptions:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     rate_limit: str | None = None
-    rate_limit_scope: Literal["node", "cluster"] = "node"
+    rate_limit_scope: Literal["node", "cluster"] | None = None
     max_retries: int | Literal["config"] | None = "config"
     """None retries for ever."""
     default_retry_delay: float | None = None

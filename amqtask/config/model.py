@@ -20,6 +20,7 @@ from amqtask.core.finding import nearest
 Pool: TypeAlias = Literal["processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo"]
 
 SerializerName: TypeAlias = Literal["json", "msgpack", "yaml", "pickle", "raw"]
+RateScope: TypeAlias = Literal["node", "cluster"]
 Compression: TypeAlias = Literal["gzip", "zlib", "bz2", "bzip2", "lzma", "xz", "zstd"]
 
 
@@ -161,7 +162,10 @@ class TaskSettings(Section):
     default_retry_delay: Duration | None = Field(default=None, description="The wait before a retry that names none.")
     ignore_result: bool | None = Field(default=None, description="Results are not kept.")
     track_started: bool | None = Field(default=None, description="The state STARTED is kept.")
-    rate_limit: Rate | None = Field(default=None, description="The most starts in each node: 10/s, 100/m.")
+    rate_limit: Rate | None = Field(default=None, description="The most starts: 10/s, 100/m.")
+    rate_limit_scope: RateScope | None = Field(
+        default=None, description="Whether the rate limit is each node's or the whole cluster's."
+    )
     acks_late: bool | None = Field(default=None, description="Acknowledge when the task is done.")
     time_limit: Duration | None = Field(default=None, description="Its hard time limit.")
     soft_time_limit: Duration | None = Field(default=None, description="Its soft time limit.")
@@ -181,7 +185,10 @@ class TasksConfig(Section):
     default_retry_delay: Duration = Field(default=180.0, description="The wait before a retry that names none.")
     ignore_result: bool = Field(default=False, description="Results are not kept.")
     track_started: bool = Field(default=False, description="The state STARTED is kept.")
-    rate_limit: Rate | None = Field(default=None, description="The most starts of each task in each node: 10/s, 100/m.")
+    rate_limit: Rate | None = Field(default=None, description="The most starts of each task: 10/s, 100/m.")
+    rate_limit_scope: RateScope = Field(
+        default="node", description="Whether rate limits are each node's or the whole cluster's."
+    )
     annotations: dict[str, TaskSettings] = Field(
         default={}, description="Settings by task name or pattern; a later entry overrides an earlier one."
     )

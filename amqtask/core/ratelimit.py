@@ -20,30 +20,44 @@ def parse_rate(text: str | int | float | None) -> float:
     return float(found[1]) / _SECONDS[found[2]]
 
 
+CATCH_UP = 1.0
+"""Seconds for which tokens that nobody came to take in time, on a busy machine, can be taken still."""
+
+
 class Bucket:
     """A bucket of one token: starts are evenly spaced, and no burst follows a pause.
 
-    `rate` is tokens a second. Instants are the caller's, monotonic seconds.
+    `rate` is tokens a second, and may be changed at any time. Instants are the caller's, monotonic seconds.
     """
 
-    __slots__ = ("_free_at", "rate")
+    __slots__ = ("_taken", "rate")
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self._free_at = float("-inf")
+        self._taken = float("-inf")
+        """When the last token came free that was taken."""
 
     def take(self, now: float) -> bool:
         """Take a token if there is one."""
-        if now < self._free_at:
+        free_at = self._taken + 1.0 / self.rate
+        if now < free_at:
             return False
-        # From the instant at which it came free, not from now: being asked late must not lower the rate. After a pause
-        # of more than one token's time nothing is saved up.
-        interval = 1.0 / self.rate
-        self._free_at = max(self._free_at + interval, now)
-        if self._free_at <= now:
-            self._free_at = now + interval
+        # From the instant at which it came free, not from now: being asked late must not lower the rate.
+        self._taken = free_at if free_at >= now - CATCH_UP else now
         return True
+
+    def put_back(self) -> None:
+        """Whoever took a token could not use it."""
+        self._taken -= 1.0 / self.rate
+
+    def rest(self, now: float) -> None:
+        """Nobody wanted a token until now: of those that came free meanwhile only one is left."""
+        self._taken = max(self._taken, now - 1.0 / self.rate)
+
+    def spent(self, at: float) -> None:
+        """A token was taken at that instant by somebody else."""
+        self._taken = max(self._taken, at)
 
     def due(self, now: float) -> float:
         """The instant at which there is a token."""
-        return max(now, self._free_at)
+        return max(now, self._taken + 1.0 / self.rate)

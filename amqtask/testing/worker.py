@@ -15,6 +15,7 @@ from amqtask.worker.node import Node
 from amqtask.worker.options import Listener
 from amqtask.worker.plan import Order
 from amqtask.worker.prepare import make_plan, node_options
+from amqtask.worker.rates import OwnRates
 
 BackgroundPool = Literal["threads", "asyncio", "solo"]
 
@@ -89,6 +90,7 @@ class BackgroundWorker:
         executor = self._executor = load_executor(self._executor_name)(self._plan.slots)
         listener = Listener(ready=self._ready, connect_failed=self._connect_failed)
         self._node = Node(self.app, self._options, executor, board, listener)
+        self._node.steering.tell = OwnRates(self._node).hear
         worker = worker_info(self.app, self._plan)
         self._life = Life(self.app, Member(worker, 0, self._node))
         self._thread = threading.Thread(target=executor.run, name="amqtask-background", daemon=True)

@@ -9,6 +9,7 @@ from amqtask.control.protocol import Command
 from amqtask.control.server import Server
 from amqtask.control.signing import Guard
 from amqtask.core.declare import BindQueue, DeclareExchange, DeclareQueue
+from amqtask.core.sharing import Claim
 from amqtask.core.standing import Order
 from amqtask.drivers import load_driver
 from amqtask.drivers.base import Connection, QuietSink
@@ -18,6 +19,7 @@ from amqtask.log import event, get_logger
 from amqtask.session import NEVER, Participant, Session, SessionOptions
 from amqtask.worker.briefing import Briefing
 from amqtask.worker.plan import Plan
+from amqtask.worker.shares import Shares
 from amqtask.worker.steward import Listener
 
 logger = get_logger("control")
@@ -60,6 +62,7 @@ class NodeAgent:
             load=listener.load,
             on=briefing.events,
         )
+        self._shares = Shares(clock, listener.granted)
         options = SessionOptions(
             driver=load_driver(briefing.driver),
             addresses=briefing.addresses,
@@ -69,7 +72,7 @@ class NodeAgent:
             clock=clock,
         )
         controlled: list[Participant] = [self._log, self._server] if briefing.control else []
-        participants: list[Participant] = [self, *controlled, self._pulse]
+        participants: list[Participant] = [self, *controlled, self._pulse, self._shares]
         self._session = Session(options, participants, name="agent", on_failure=self._failed)
 
     # The steward's words
@@ -97,6 +100,10 @@ class NodeAgent:
     def heartbeat(self) -> None:
         """Send one now."""
         self._session.call_soon(self._pulse.beat)
+
+    def claim(self, task: str, claim: Claim) -> None:
+        """Tell the keeper of a cluster's rate limit what is wanted here."""
+        self._session.call_soon(lambda: self._shares.claim(task, claim))
 
     def stop(self) -> None:
         """Say that the node goes, and close the connection."""

@@ -54,6 +54,7 @@ def _task(app: App, name: str) -> Mapping[str, Json]:
     effective = app.parts.sender.effective(app.tasks[name].options)
     return {
         "rate_limit": effective.rate_limit,
+        "rate_limit_scope": effective.rate_limit_scope,
         "acks_late": effective.acks_late,
         "time_limit": effective.time_limit,
         "soft_time_limit": effective.soft_time_limit,

@@ -1,8 +1,8 @@
 """The gate: holds tasks that are rate-limited until the supervisor grants them a start.
 
-The supervisor keeps one bucket a task for the whole node. What waits here occupies no slot, and only so much of it
-waits: more than half of a queue's window goes back to the broker's delay tree until its time, so that other tasks of
-the queue are not kept out.
+The supervisor keeps one bucket a task for the whole node, or asks for starts where the limit is the whole cluster's.
+What waits here occupies no slot, and only so much of it waits: more than half of a queue's window goes back to the
+broker's delay tree until its time, so that other tasks of the queue are not kept out.
 """
 
 import collections
@@ -75,7 +75,8 @@ class Gate:
             self._send_back(execution, rate, len(waiting))
             return
         waiting.append(execution)
-        self._tell({"is": "want", "task": task, "rate": rate})
+        shared = execution.effective.rate_limit_scope == "cluster"
+        self._tell({"is": "want", "task": task, "rate": rate, "shared": shared})
 
     def grant(self, task: str) -> None:
         """One start of a task is granted."""

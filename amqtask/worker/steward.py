@@ -11,6 +11,7 @@ from amqtask.control.inspecting import INSPECT, from_json
 from amqtask.control.protocol import Command
 from amqtask.control.steering import CONTROL
 from amqtask.core.message import Json
+from amqtask.core.sharing import Claim
 from amqtask.core.standing import Order, Standing, orders
 from amqtask.log import event, get_logger
 from amqtask.worker import nodefacts
@@ -60,6 +61,10 @@ class Agent(Protocol):
         """Send one now."""
         ...
 
+    def claim(self, task: str, claim: Claim) -> None:
+        """Tell the keeper of a cluster's rate limit what is wanted here."""
+        ...
+
     def stop(self) -> None:
         """Say that the node goes, and close the connection."""
         ...
@@ -80,6 +85,10 @@ class Listener(Protocol):
         """(executing, processed)."""
         ...
 
+    def granted(self, task: str, count: int) -> None:
+        """The keeper of a cluster's rate limit grants starts."""
+        ...
+
 
 MakeAgent = Callable[[Plan, Briefing, Listener], Agent]
 
@@ -91,7 +100,7 @@ class NodeSteward:
         self._make_agent = make_agent
         self._agent: Agent | None = None
         self._asking = Asking()
-        self._rates = Rates()
+        self._rates = Rates(lambda task, claim: self._agent.claim(task, claim) if self._agent else None)
         self._standing = Standing()
         self._begun = time.time()
         self._processed_before = 0
@@ -117,7 +126,8 @@ class NodeSteward:
         self._commands = Commands([*INSPECT, *CONTROL, *map(from_json, self._briefing.commands)])
         if plan.autoscale is not None:
             self._scale_between(*plan.autoscale)
-        if not self._briefing.control and not self._briefing.events:
+        shares = any(task["rate_limit_scope"] == "cluster" for task in self._briefing.tasks.values())
+        if not self._briefing.control and not self._briefing.events and not shares:
             then()
             return
         self._then = then
@@ -134,7 +144,7 @@ class NodeSteward:
             case "answer":
                 self._asking.heard(process, note["ticket"], note["value"])
             case "want":
-                self._rates.want(process, note["task"], note["rate"])
+                self._rates.want(process, note["task"], note["rate"], shared=note["shared"])
             case "unused":
                 self._rates.unused(note["task"])
 
@@ -171,6 +181,10 @@ class NodeSteward:
         processes = self._crew.processes()
         busy = sum(len(process.running()) for process in processes)
         return busy, self._processed_before + sum(process.board.counters()[0] for process in processes)
+
+    def granted(self, task: str, count: int) -> None:
+        """Starts of a task whose limit is the cluster's; handed on in the supervisor's loop."""
+        self._crew.call_soon(lambda: self._rates.granted(task, count))
 
     def _carry_out(self, command: Command, answer: Answer) -> None:
         logger.debug("command %s", command.method, extra=event("command", method=command.method))

@@ -179,3 +179,18 @@ def test_pools_of_processes_are_refused_by_name(app: App) -> None:
 def test_an_app_that_no_module_holds_cannot_be_a_program(app: App) -> None:
     with pytest.raises(AppNotFound, match="notebook is no variable of a module"):
         app.worker_main([])
+
+
+def test_a_rate_limit_is_kept_without_a_supervisor(app: App) -> None:
+    starts = []
+
+    @app.task(rate_limit="10/s", rate_limit_scope="cluster")
+    def tick() -> None:
+        starts.append(time.monotonic())
+
+    with app.worker(pool="threads", concurrency=4):
+        for result in [tick.delay() for _ in range(8)]:
+            result.get(timeout=30)
+
+    # Starts are 0.1 s apart; a busy machine may be late with the first.
+    assert starts[-1] - starts[0] > 7 * 0.1 - 0.5

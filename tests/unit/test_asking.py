@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from amqtask.control.commands import ProcessAnswer
+from amqtask.core.sharing import Claim
 from amqtask.worker.asking import MOST_UNANSWERED, PATIENCE, Asking
 from amqtask.worker.process import Process
 from amqtask.worker.rates import Rates
@@ -77,12 +78,16 @@ def test_one_that_is_not_ready_is_not_asked() -> None:
     assert heard == [[ProcessAnswer(1, 1, None)]]
 
 
+def no_claim(task: str, claim: Claim) -> None:
+    raise AssertionError(f"{task} is limited for the node alone")
+
+
 def grants(fake: Fake) -> int:
     return len(fake.sent)
 
 
 def test_starts_are_granted_at_the_rate_and_in_turn() -> None:
-    rates, one, two = Rates(), Fake(1), Fake(2)
+    rates, one, two = Rates(no_claim), Fake(1), Fake(2)
     for _ in range(3):
         rates.want(*processes(one), "t", 2.0)
         rates.want(*processes(two), "t", 2.0)
@@ -96,7 +101,7 @@ def test_starts_are_granted_at_the_rate_and_in_turn() -> None:
 
 
 def test_a_grant_that_was_not_used_is_given_to_another() -> None:
-    rates, one, two = Rates(), Fake(1), Fake(2)
+    rates, one, two = Rates(no_claim), Fake(1), Fake(2)
     rates.want(*processes(one), "t", 0.1)
     rates.want(*processes(two), "t", 0.1)
     rates.turn(0.0)
@@ -109,7 +114,7 @@ def test_a_grant_that_was_not_used_is_given_to_another() -> None:
 
 
 def test_tasks_do_not_wait_for_each_other() -> None:
-    rates, one = Rates(), Fake(1)
+    rates, one = Rates(no_claim), Fake(1)
     rates.want(*processes(one), "slow", 0.001)
     rates.want(*processes(one), "slow", 0.001)
     rates.want(*processes(one), "fast", 100.0)
@@ -120,7 +125,7 @@ def test_tasks_do_not_wait_for_each_other() -> None:
 
 
 def test_a_process_that_ended_gets_nothing() -> None:
-    rates, one, two = Rates(), Fake(1), Fake(2)
+    rates, one, two = Rates(no_claim), Fake(1), Fake(2)
     rates.want(*processes(one), "t", 1.0)
     rates.want(*processes(two), "t", 1.0)
 
@@ -128,3 +133,32 @@ def test_a_process_that_ended_gets_nothing() -> None:
     rates.turn(0.0)
 
     assert (grants(one), grants(two)) == (0, 1)
+
+
+def test_a_limit_of_the_cluster_is_claimed_and_granted_by_others() -> None:
+    claims: list[tuple[str, Claim]] = []
+    rates, one, two = Rates(lambda task, claim: claims.append((task, claim))), Fake(1), Fake(2)
+    rates.want(*processes(one), "t", 2.0, shared=True)
+    rates.want(*processes(two), "t", 2.0, shared=True)
+    rates.want(*processes(one), "t", 2.0, shared=True)
+
+    assert rates.turn(0.0) == float("inf")
+    assert (grants(one), grants(two)) == (0, 0)
+    rates.granted("t", 2)
+    rates.turn(0.1)
+
+    assert (grants(one), grants(two)) == (1, 1)
+    assert claims == [("t", Claim(rate=2.0, wanted=3, had=0)), ("t", Claim(rate=2.0, wanted=3, had=2))]
+
+
+def test_what_a_process_wanted_is_not_claimed_any_more_when_it_ended() -> None:
+    claims: list[tuple[str, Claim]] = []
+    rates, one, two = Rates(lambda task, claim: claims.append((task, claim))), Fake(1), Fake(2)
+    rates.want(*processes(one), "t", 2.0, shared=True)
+    rates.want(*processes(two), "t", 2.0, shared=True)
+    rates.turn(0.0)
+
+    rates.gone(*processes(one))
+    rates.turn(0.1)
+
+    assert claims[-1] == ("t", Claim(rate=2.0, wanted=1, had=0))

@@ -28,7 +28,8 @@ class World:
 
 
 def execution(task: str = "t", rate: str | None = "2/s") -> Execution:
-    parts = {"request": SimpleNamespace(task=task), "effective": SimpleNamespace(rate_limit=rate), "queue": "q"}
+    effective = SimpleNamespace(rate_limit=rate, rate_limit_scope="node")
+    parts = {"request": SimpleNamespace(task=task), "effective": effective, "queue": "q"}
     return cast(Execution, SimpleNamespace(ended=False, **parts))
 
 
@@ -45,7 +46,7 @@ def test_what_is_limited_waits_for_its_grant_in_its_order() -> None:
     world.gate.enter(first)
     world.gate.enter(second)
     assert world.submitted == []
-    assert world.told == [{"is": "want", "task": "t", "rate": 2.0}] * 2
+    assert world.told == [{"is": "want", "task": "t", "rate": 2.0, "shared": False}] * 2
 
     world.gate.grant("t")
 

@@ -69,3 +69,37 @@ def test_when_it_is_due_there_is_a_token(rate: float, now: float) -> None:
     due = bucket.due(now)
 
     assert bucket.take(due)
+
+
+def test_tokens_that_were_not_taken_in_time_are_there_still_for_a_moment() -> None:
+    bucket = Bucket(100.0)
+    assert bucket.take(0.0)
+
+    # 0.105 s is ten tokens and a half; the machine was busy.
+    assert [bucket.take(0.105) for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_after_a_rest_there_is_one_token() -> None:
+    bucket = Bucket(100.0)
+    assert bucket.take(0.0)
+    bucket.rest(0.105)
+
+    assert bucket.take(0.105)
+    assert not bucket.take(0.105)
+
+
+def test_another_rate_holds_at_once() -> None:
+    bucket = Bucket(1 / 3600)
+    assert bucket.take(0.0)
+    bucket.rate = 10.0
+
+    assert bucket.due(0.0) == pytest.approx(0.1)
+
+
+def test_a_token_that_was_put_back_can_be_taken_again() -> None:
+    bucket = Bucket(1.0)
+    assert bucket.take(0.0)
+    bucket.put_back()
+
+    assert bucket.take(0.0)
+    assert not bucket.take(0.0)
