@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from amqtask.core.message import Json
 
-REVOKE_FOR = 10_800.0
-"""Seconds for which a revoke is remembered, as in Celery."""
+REVOKE_FOR = 7 * 86_400.0
+"""Seconds for which a revoke is remembered: what is delayed may be due in days."""
 MOST_REVOKED = 50_000
 
 ALWAYS_KEPT = frozenset({"revoke", "revoke_by_stamped_headers", "pause", "resume"})
@@ -86,12 +86,12 @@ class Standing:
     def put(self, key: str, order: Order | None) -> None:
         """Have an order hold under a key; None takes it away."""
         old = self._orders.pop(key, None)
-        if old is not None and _is_revoke(old):
+        if old is not None and is_revoke(old):
             self._revoked -= 1
         if order is None:
             return
         self._orders[key] = order
-        if _is_revoke(order):
+        if is_revoke(order):
             self._revoked += 1
             if self._revoked > MOST_REVOKED:
                 self._forget_oldest_revoke()
@@ -99,14 +99,15 @@ class Standing:
     def items(self, now: float) -> list[tuple[str, Order]]:
         """What holds at `now`, oldest first; revokes that are too old are forgotten."""
         for key, order in list(self._orders.items()):
-            if _is_revoke(order) and order.at + REVOKE_FOR < now:
+            if is_revoke(order) and order.at + REVOKE_FOR < now:
                 self.put(key, None)
         return list(self._orders.items())
 
     def _forget_oldest_revoke(self) -> None:
-        oldest = next(key for key, order in self._orders.items() if _is_revoke(order))
+        oldest = next(key for key, order in self._orders.items() if is_revoke(order))
         self.put(oldest, None)
 
 
-def _is_revoke(order: Order) -> bool:
+def is_revoke(order: Order) -> bool:
+    """Whether it has a task not started; such orders are many, and are forgotten in time."""
     return order.method in ("revoke", "revoke_by_stamped_headers")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from amqtask.clock import SystemClock
 from amqtask.control.commands import Arguments
-from amqtask.control.log import ControlLog
+from amqtask.control.log import INTERNAL_ERROR, ControlLog
 from amqtask.control.protocol import Command
 from amqtask.control.server import Server
 from amqtask.control.signing import Guard
@@ -131,6 +131,8 @@ class NodeAgent:
         return NEVER
 
     def _failed(self, error: BrokerError, tries: int) -> None:
+        if error.code == INTERNAL_ERROR:
+            return  # the broker has no queues of that type, and the control log tries another
         if not self._restored:
             # The processes say best why the broker cannot be reached.
             self._restore([])
