@@ -23,9 +23,9 @@ from amqtask.hooks import Middleware
 from amqtask.launch import Launcher
 from amqtask.publisher import Publisher
 from amqtask.registry import Registry
-from amqtask.result import ResultAccess
 from amqtask.results import load_backend
 from amqtask.results.base import ResultBackend
+from amqtask.results.access import ResultAccess
 from amqtask.results.codec import ResultCodec
 from amqtask.results.setup import BackendSetup
 from amqtask.sender import Sender
@@ -132,6 +132,16 @@ class Parts:
 
     @cached_property
     def _results(self) -> ResultAccess:
+    @cached_property
+    def result_codec(self) -> ResultCodec:
+        """How reports of results are written."""
+        return ResultCodec(
+            serializer=self.config.results.serializer,
+            accept=self.config.content.accept,
+            compression=self.config.results.compression,
+            max_size=self.config.content.max_decompressed_size,
+        )
+
         with self._lock:
             if self._backend is None:
                 results = self.config.results
@@ -146,18 +156,17 @@ class Parts:
                     keep=results.keep,
                     reply_expires=results.reply_expires,
                     options=results.options,
-                    codec=ResultCodec(
-                        serializer=results.serializer,
-                        accept=self.config.content.accept,
-                        compression=results.compression,
-                        max_size=self.config.content.max_decompressed_size,
-                    ),
+                    codec=self.result_codec,
                     session=self.session_options,
                     publisher=lambda: self.publisher,
                     clock=self._owner.clock,
                 )
                 self._backend = load_backend(results.backend)(setup)
-        return ResultAccess(backend=self._backend, revoke=self._revoke)
+        return ResultAccess(backend=self._backend, revoke=self._revoke, convert=self._convert)
+
+    def _convert(self, task: str, value: object) -> object:
+        known = self._owner.tasks.find(task)
+        return value if known is None or known.typed is None else known.typed.result(value)
 
     def _revoke(self, task_id: str, terminate: bool, signal: str) -> None:
         self.control.revoke(task_id, terminate=terminate, signal=signal)

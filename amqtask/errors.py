@@ -82,7 +82,11 @@ class NoRoute(AmqtaskError):
 
 
 class WrongArguments(AmqtaskError, TypeError):
-    """The arguments do not fit the task's signature."""
+    """The arguments do not fit the task's signature, or one of them its annotation."""
+
+
+class WrongResult(AmqtaskError, TypeError):
+    """What a task returned does not fit its annotation."""
 
 
 class Unserializable(AmqtaskError, TypeError):

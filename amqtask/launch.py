@@ -19,7 +19,8 @@ from amqtask.core.state import ResultRef
 from amqtask.core.workflow import MARK, STEP
 from amqtask.errors import TaskError
 from amqtask.publisher import Publisher
-from amqtask.result import AsyncResult, GroupResult, Handle, ResultAccess
+from amqtask.result import AsyncResult, GroupResult, Handle
+from amqtask.results.access import ResultAccess
 from amqtask.sender import Sender
 from amqtask.task import CallOptions, Task, TaskOptions
 from amqtask.ticket import Ticket

@@ -1,7 +1,6 @@
 """AsyncResult and GroupResult: handles on what becomes of tasks, sync and async."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, cast
 
 from amqtask.core.state import (
@@ -18,28 +17,13 @@ from amqtask.core.state import (
 )
 from amqtask.errors import ResultUnavailable
 from amqtask.joining import refuse_inside_task
-from amqtask.results.base import ResultBackend, Update
+from amqtask.results.access import ResultAccess
+from amqtask.results.base import Update
 from amqtask.results.completions import Completions, EndOfAll
 from amqtask.results.remote_error import error_of
 from amqtask.results.waiting import FinalWatch, aawait_final, afollow, await_final, follow
 
 R_co = TypeVar("R_co", covariant=True)
-
-Revoke: TypeAlias = Callable[[str, bool, str], None]
-"""Revokes the task of this id; whether to end it when it runs already, and by which signal."""
-
-
-def _cannot_revoke(task_id: str, terminate: bool, signal: str) -> None:
-    raise ResultUnavailable("this result is not connected with an app that could revoke its task")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultAccess:
-    """What handles on results need of an app."""
-
-    backend: ResultBackend
-    revoke: Revoke = _cannot_revoke
-
 
 class AsyncResult(Generic[R_co]):
     """What becomes of a task. Handles are cheap, and two of one id see the same. Thread-safe.
@@ -56,15 +40,12 @@ class AsyncResult(Generic[R_co]):
         name: str = "",
         parent: "Handle | None" = None,
         ignored: bool = False,
-        convert: Callable[[object], R_co] | None = None,
     ) -> None:
-        """`convert` makes the return value of what the backend kept: a model of a dict, for instance."""
         self.id = id
         self.parent = parent
         self.ignored = ignored
         self._name = name
         self._access = access
-        self._convert = convert
         self._final: TaskResult | None = None
 
     def __repr__(self) -> str:
@@ -307,7 +288,7 @@ class AsyncResult(Generic[R_co]):
         return report
 
     def _value(self, report: TaskResult) -> R_co:
-        return cast("R_co", report.result) if self._convert is None else self._convert(report.result)
+        return cast("R_co", self._access.convert(self._name or report.name or "", report.result))
 
 
 class GroupResult:

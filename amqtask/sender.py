@@ -27,7 +27,8 @@ from amqtask.hooks import Middleware, compose
 from amqtask.log import get_logger
 from amqtask.publisher import Publisher
 from amqtask.reports import drop_expired, never_runs
-from amqtask.result import AsyncResult, ResultAccess
+from amqtask.result import AsyncResult
+from amqtask.results.access import ResultAccess
 from amqtask.task import CallOptions, TaskOptions
 from amqtask.ticket import Ticket
 

@@ -20,6 +20,7 @@ from amqtask.core.signature import Signature
 from amqtask.core.state import PROGRESS, Progress, is_final, progress_to_json
 from amqtask.errors import Ignore, MaxRetriesExceeded, Retry, TaskError, WrongArguments
 from amqtask.result import AsyncResult, GroupResult
+from amqtask.typed import Typed, typed_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +114,8 @@ class TaskOptions:
     shadow_name: Callable[..., str | None] | None = None
     typing: bool = True
     """Check the arguments against the signature when the task is sent."""
+    pydantic: bool | None = None
+    """Check values by the annotations: those with a model or a dataclass in them (None), all (True) or none (False)."""
     schedule: object = None
     doc: str = field(default="", compare=False)
 
@@ -165,6 +168,14 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
+    @functools.cached_property
+    def typed(self) -> Typed | None:
+        """What the function's annotations say of its values, where they are checked.
+
+        Found out when it is needed: an annotation may name what is defined further down.
+        """
+        return typed_of(self.name, self.run, bind=self.options.bind, pydantic=self.options.pydantic)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now."""
         if self.options.bind:
@@ -175,7 +186,7 @@ class Task(Generic[P, R]):
         """Send a call of the task; returns when the broker has it.
 
         Raises:
-            WrongArguments: the arguments do not fit the function's signature.
+            WrongArguments: the arguments do not fit the function's signature, or a model of it.
             Unserializable: an argument cannot be serialised; the message names it.
             Unroutable, PublishNacked, PublishTimeout, ConnectionFailed: see `amqtask.publisher.Publisher.publish`.
         """
@@ -192,6 +203,8 @@ class Task(Generic[P, R]):
         kwargs = {} if kwargs is None else kwargs
         if self._check:
             self.check_arguments(args, kwargs)
+        if self.typed is not None:
+            args, kwargs = self.typed.plain(args, kwargs)
         return self._sender.send(self.options, args, kwargs, call)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:

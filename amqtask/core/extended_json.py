@@ -2,7 +2,8 @@
 
 A datetime, date, time, Decimal, UUID or bytes travels as `{"__type__": …, "__value__": …}`. NaN and the infinities are
 written and read as `NaN`, `Infinity` and `-Infinity`, as Python and kombu do, although no JSON standard knows them. An
-object may say what stands for it by a method `__json__()`.
+object may say what stands for it by a method `__json__()`; a pydantic model or a dataclass travels as an object of its
+members.
 """
 
 import base64
@@ -13,6 +14,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from amqtask.core.glimpse import glimpse
+from amqtask.core.record import members_of
 
 
 def dumps(value: object) -> bytes:
@@ -68,7 +70,10 @@ def _default(value: object) -> object:
             return _tagged("bytes", value.decode("utf-8"))
         except UnicodeDecodeError:
             return _tagged("base64", base64.b64encode(value).decode("ascii"))
-    raise TypeError(f"JSON has no form for the type {type(value).__qualname__}")
+    members = members_of(value)
+    if members is None:
+        raise TypeError(f"JSON has no form for the type {type(value).__qualname__}")
+    return members
 
 
 def _untag(members: dict[str, object]) -> object:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from amqtask.core import extended_json
 from amqtask.core.glimpse import glimpse
+from amqtask.core.record import members_of
 from amqtask.errors import ConfigError, ContentRefused, Problem, Undecodable, Unserializable
 
 _PLAIN_ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "binary"})
@@ -203,10 +204,17 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
 def _dump_msgpack(value: object) -> bytes:
     import msgpack
 
-    body: bytes = msgpack.packb(value, use_bin_type=True)
+    body: bytes = msgpack.packb(value, use_bin_type=True, default=_members)
     # msgpack packs what it then refuses to unpack, keys that are no strings for one. Who sends it is to hear of it.
     msgpack.unpackb(body, raw=False)
     return body
+
+
+def _members(value: object) -> object:
+    members = members_of(value)
+    if members is None:
+        raise TypeError(f"msgpack has no form for the type {type(value).__qualname__}")
+    return members
 
 
 def _load_msgpack(body: bytes) -> object:

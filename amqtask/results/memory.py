@@ -5,14 +5,19 @@ import threading
 from amqtask.core.state import ResultRef, TaskResult, supersedes
 from amqtask.errors import BackendFailed
 from amqtask.results.base import Done, Unsubscribe, Watcher
+from amqtask.results.codec import ResultCodec
 from amqtask.results.setup import BackendSetup
 from amqtask.results.watchers import Watchers, call
 
 
 class MemoryBackend:
-    """A dictionary. Nothing expires; a value is kept as it is, not encoded."""
+    """A dictionary. Nothing expires.
 
-    def __init__(self) -> None:
+    With a codec, what is kept is what a store would give back: plain data. Without one a value is kept as it is.
+    """
+
+    def __init__(self, codec: ResultCodec | None = None) -> None:
+        self._codec = codec
         self._lock = threading.Lock()
         self._results: dict[str, TaskResult] = {}
         self._groups: dict[str, ResultRef] = {}
@@ -25,6 +30,8 @@ class MemoryBackend:
         pass
 
     def store(self, result: TaskResult, *, reply_to: str | None, done: Done) -> None:
+        if self._codec is not None:
+            result = self._codec.decode(self._codec.encode(result))
         with self._lock:
             kept = supersedes(result, self._results.get(result.task_id))
             if kept:
@@ -65,4 +72,4 @@ class MemoryBackend:
 
 def create(setup: BackendSetup) -> MemoryBackend:
     """The backend `memory`."""
-    return MemoryBackend()
+    return MemoryBackend(setup.codec)

@@ -20,7 +20,7 @@ from amqtask.core.plan import join_queue
 from amqtask.core.protocol import read_request
 from amqtask.errors import MessageError, Unroutable
 from amqtask.publisher import Publisher
-from amqtask.result import ResultAccess
+from amqtask.results.access import ResultAccess
 from amqtask.results.memory import MemoryBackend
 from amqtask.ticket import Ticket
 from amqtask.worker.board import Board
@@ -54,7 +54,7 @@ class EagerParts(Parts):
     def begin(self, app: App) -> None:
         """Make what executes, once the app has these parts."""
         self._eager = EagerPublisher(app)
-        self._access = ResultAccess(backend=MemoryBackend())
+        self._access = ResultAccess(backend=MemoryBackend(self.result_codec), convert=self._convert)
         self._eager.begin()
 
     @property

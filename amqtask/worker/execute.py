@@ -318,11 +318,21 @@ def ignores_result(execution: Execution) -> bool:
 def _call(context: Context) -> object:
     task = context.current
     assert task is not None, "set by _context"
-    return task(*context.args, **context.kwargs)
+    typed = task.typed
+    if typed is None:
+        return task(*context.args, **context.kwargs)
+    args, kwargs = typed.objects(context.args, context.kwargs)
+    return typed.plain_result(task(*args, **kwargs))
 
 
 async def _call_async(context: Context) -> object:
-    return await cast(Awaitable[object], _call(context))
+    task = context.current
+    assert task is not None, "set by _context"
+    typed = task.typed
+    if typed is None:
+        return await cast(Awaitable[object], task(*context.args, **context.kwargs))
+    args, kwargs = typed.objects(context.args, context.kwargs)
+    return typed.plain_result(await cast(Awaitable[object], task(*args, **kwargs)))
 
 
 def tell_task(execution: Execution, outcome: Outcome) -> None:

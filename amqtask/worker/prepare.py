@@ -42,6 +42,9 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
     pool = "processes" if worker.pool == "prefork" else worker.pool
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if pool in MULTIPLYING:
+    for task in app.tasks.values():
+        # Made before processes are forked, which share it then; and what is wrong with an annotation stops the worker.
+        _ = task.typed
         processes = worker.processes or 1
         slots = worker.concurrency or DEFAULT_SLOTS[pool]
     elif pool == "solo":

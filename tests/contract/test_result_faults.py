@@ -14,7 +14,8 @@ from amqtask.core.declare import DeleteQueue
 from amqtask.drivers.base import QuietSink
 from amqtask.drivers.pika import PikaDriver
 from amqtask.errors import BackendFailed, MessageTooLarge, PreconditionFailed, ResultUnavailable
-from amqtask.result import AsyncResult, GroupResult, ResultAccess
+from amqtask.result import AsyncResult, GroupResult
+from amqtask.results.access import ResultAccess
 from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy

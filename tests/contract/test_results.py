@@ -15,7 +15,8 @@ import pytest
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.state import UNKNOWN, ResultRef, TaskResult, precedence
 from amqtask.errors import BackendFailed
-from amqtask.result import AsyncResult, GroupResult, ResultAccess
+from amqtask.result import AsyncResult, GroupResult
+from amqtask.results.access import ResultAccess
 from amqtask.results.codec import ResultCodec
 from tests.support.eventually import eventually
 from tests.support.result_rigs import Heard, Rig, report, rig

@@ -18,7 +18,8 @@ from kombu import pools
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.state import ResultRef
 from amqtask.errors import TaskRevoked
-from amqtask.result import AsyncResult, GroupResult, ResultAccess
+from amqtask.result import AsyncResult, GroupResult
+from amqtask.results.access import ResultAccess
 from tests.support.eventually import eventually
 from tests.support.names import unique
 from tests.support.result_rigs import Rig, report, rig

@@ -15,8 +15,9 @@ from amqtask.core.failure import exception_to_dict
 from amqtask.core.state import Progress, ResultRef, TaskResult, progress_to_json
 from amqtask.errors import ConfigError, ResultTimeout, ResultUnavailable, TaskFailed, TaskRevoked
 from amqtask.joining import allow_join_result
-from amqtask.result import AsyncResult, GroupResult, Handle, ResultAccess, handle
+from amqtask.result import AsyncResult, GroupResult, Handle, handle
 from amqtask.results import BACKENDS, load_backend
+from amqtask.results.access import ResultAccess
 from amqtask.results.codec import Payload, ResultCodec
 from amqtask.results.mailbox import Mailbox
 from amqtask.results.memory import MemoryBackend
@@ -140,13 +141,14 @@ def test_a_backend_that_keeps_nothing_says_so_at_once() -> None:
             ask()
 
 
-def test_a_converter_makes_the_value(backend: MemoryBackend, access: ResultAccess) -> None:
+def test_the_app_makes_the_value_by_the_tasks_name(backend: MemoryBackend) -> None:
+    access = ResultAccess(backend=backend, convert=lambda task, value: (task, value))
     put(backend, "a", result=[1, 2])
+    put(backend, "b", result=3, name="tasks.told")
 
-    result = AsyncResult("a", access, convert=lambda value: tuple(value) if isinstance(value, list) else ())
-
-    assert result.get() == (1, 2)
-    assert result.result == (1, 2)
+    assert AsyncResult("a", access, name="tasks.known").get() == ("tasks.known", [1, 2])
+    assert AsyncResult("a", access, name="tasks.known").result == ("tasks.known", [1, 2])
+    assert AsyncResult("b", access).get() == ("tasks.told", 3)
 
 
 def test_a_forgotten_result_is_pending_again(backend: MemoryBackend, access: ResultAccess) -> None:
