@@ -29,6 +29,7 @@ from amqtask.errors import (
     Unserializable,
     WorkerLost,
     WrongArguments,
+    WrongResult,
 )
 from amqtask.hooks import Middleware
 from amqtask.joining import allow_join_result
@@ -86,4 +87,5 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Unserializable",
     "WorkerLost",
     "WrongArguments",
+    "WrongResult",
 ]

@@ -302,6 +302,7 @@ class PrivateRabbitMQ:
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_USE_LONGNAME": "false",
