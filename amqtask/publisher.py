@@ -57,6 +57,7 @@ class Publisher(QuietSink):
         self._plain: Channel | None = None
         self._called = False
         self._connection: Connection | None = None
+        self._blocked: str | None = None
         self._suspects = 0
         self._declared: set[str] = set()
         self._start_lock = threading.Lock()
@@ -135,6 +136,7 @@ class Publisher(QuietSink):
 
     def lost(self, error: BrokerError) -> None:
         self._connection = None
+        self._blocked = None
         self._channel = None
         self._plain = None
         self._send_again()
@@ -145,7 +147,10 @@ class Publisher(QuietSink):
         if self._channel is None and self._connection is not None:
             self._reopen(self._connection)
         channel = self._channel
-        if channel is not None and self._queue and self._connection is not None and self._connection.blocked is None:
+        blocked = self._connection.blocked if self._connection is not None else None
+        if blocked != self._blocked:
+            self._tell_blocked(blocked)
+        if channel is not None and self._queue and self._connection is not None and blocked is None:
             self._write(self._connection, channel)
         return self._expire(now)
 
@@ -301,6 +306,18 @@ class Publisher(QuietSink):
             del self._outstanding[number]
             ticket.finish(self._too_late(ticket))
         return next_due
+
+    def _tell_blocked(self, reason: str | None) -> None:
+        self._blocked = reason
+        if reason is None:
+            logger.info("the broker takes messages again", extra=event("unblocked"))
+            return
+        logger.warning(
+            "the broker takes no messages now: %s; %d wait here until their publishing times out",
+            reason,
+            len(self._queue) + len(self._outstanding),
+            extra=event("blocked", reason=reason),
+        )
 
     def _too_late(self, ticket: Ticket) -> Exception:
         if self._connection is not None and self._connection.blocked is not None:

@@ -126,7 +126,9 @@ class Connection(Protocol):
         ...
 
     def poll(self, timeout: float) -> None:
-        """Read, heartbeat and call sinks, for at most `timeout` seconds. Returns as soon as something was dispatched.
+        """Read, heartbeat and call sinks, for at most `timeout` seconds.
+
+        Returns as soon as something was dispatched, or the broker blocked or unblocked the connection.
 
         Raises:
             ConnectionLost: the connection is gone.

@@ -142,13 +142,14 @@ class WireConnection(abc.ABC, Generic[ChannelT]):
         self.check()
         deadline = time.monotonic() + (0 if self._rung else timeout)
         self._rung = False
+        blocked = self.blocked
         while True:
             rung = self._turn(deadline)
             if self.events:
                 self._dispatch()
                 return
             self.check()
-            if rung or time.monotonic() >= deadline:
+            if rung or self.blocked is not blocked or time.monotonic() >= deadline:
                 return
 
     def wake(self) -> None:

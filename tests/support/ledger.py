@@ -2,7 +2,8 @@
 that it might be for the second time."""
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from amqtask import App
 from tests.support.eventually import eventually
@@ -51,11 +52,25 @@ class Ledger:
     def send(self, count: int, seconds: float = 0.0) -> None:
         """Send so many more, each of which runs for so long, and see them confirmed."""
         ids = [f"s{len(self._sent) + number}" for number in range(count)]
-        settings = {"broker": {"url": self._url}, "queues": {"lo": {}}, "publish": {"timeout": 60.0}}
-        with App("ledger", config=settings) as app, app.batch():
-            for task_id in ids:
-                app.send_task("tasks.mark", (seconds,), task_id=task_id, queue="lo", ignore_result=True)
+        with App("ledger", config=self._app.folder / "amqtask.yaml", broker=self._url) as app:
+            app.configure(overrides=["publish.timeout=60s"])
+            with app.batch():
+                for task_id in ids:
+                    app.send_task("tasks.mark", (seconds,), task_id=task_id, queue="lo", ignore_result=True)
         self._sent += ids
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """A script sends one task after another while the block runs, and notes which were confirmed."""
+        script = self._app.start_python(PUBLISH)
+        try:
+            yield
+            (self._app.folder / "enough").touch()
+            assert script.wait(90) == 0
+        except BaseException:
+            script.kill()
+            script.wait()
+            raise
 
     @property
     def confirmed(self) -> set[str]:

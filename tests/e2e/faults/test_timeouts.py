@@ -39,7 +39,7 @@ def impatient(node: Node) -> Iterator[str]:
 def test_a_task_beyond_the_limit_is_warned_about_runs_once_and_is_settled(scratch: MakeScratch, impatient: str) -> None:
     app = scratch(TASKS, CONFIG, url=impatient)
     ledger = Ledger(app, impatient)
-    ledger.send(1, seconds=LIMIT * 3)
+    ledger.send(1, seconds=LIMIT * 2.5)
     with app.worker("-c", "1") as worker:
         worker.wait_for(rf"tasks\.mark\[s0\] has run \d s; after {LIMIT} s without an ack the broker")
         worker.wait_for("took its messages back")
@@ -58,7 +58,7 @@ def test_tasks_beside_one_beyond_the_limit_are_neither_lost_nor_run_twice(scratc
     app = scratch(TASKS, CONFIG, url=impatient)
     ledger = Ledger(app, impatient)
     with app.worker("-P", "threads", "-c", "2") as worker:
-        ledger.send(1, seconds=LIMIT * 2)
+        ledger.send(1, seconds=LIMIT * 2.5)
         ledger.wait_begun(1)
         ledger.send(60, seconds=0.1)
         ledger.settle()
