@@ -16,6 +16,7 @@ from amqtask.core.backoff import Backoff
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
 from amqtask.core.topology import declare_ops
 from amqtask.drivers import load_driver
+from amqtask.embedded import need_embedded
 from amqtask.events.emitter import Emitter
 from amqtask.events.receiver import AppEvents
 from amqtask.events.sent import SentEvents, later
@@ -24,8 +25,8 @@ from amqtask.launch import Launcher
 from amqtask.publisher import Publisher
 from amqtask.registry import Registry
 from amqtask.results import load_backend
-from amqtask.results.base import ResultBackend
 from amqtask.results.access import ResultAccess
+from amqtask.results.base import ResultBackend
 from amqtask.results.codec import ResultCodec
 from amqtask.results.setup import BackendSetup
 from amqtask.sender import Sender
@@ -70,17 +71,6 @@ class Parts:
         self.config = config
         self.router = build_router(config)
         self.topology = self.router.topology
-        broker = config.broker
-        self.session_options = SessionOptions(
-            driver=load_driver(broker.driver),
-            addresses=[address.named(owner.name) for address in broker.addresses()],
-            shuffle=broker.failover == "shuffle",
-            connect_timeout=broker.connect_timeout,
-            backoff=Backoff(
-                initial=broker.reconnect.initial, maximum=broker.reconnect.max, jitter=broker.reconnect.jitter
-            ),
-            clock=owner.clock,
-        )
         self._tell_of_sent_tasks()
         self.sender = Sender(
             config=config,
@@ -105,6 +95,23 @@ class Parts:
             workflows=lambda: self.workflows,
         )
 
+    @cached_property
+    def session_options(self) -> SessionOptions:
+        """How to connect to the broker. One that is to be embedded is started."""
+        broker = self.config.broker
+        if broker.embedded:
+            need_embedded()
+        return SessionOptions(
+            driver=load_driver(broker.driver),
+            addresses=[address.named(self._owner.name) for address in broker.addresses()],
+            shuffle=broker.failover == "shuffle",
+            connect_timeout=broker.connect_timeout,
+            backoff=Backoff(
+                initial=broker.reconnect.initial, maximum=broker.reconnect.max, jitter=broker.reconnect.jitter
+            ),
+            clock=self._owner.clock,
+        )
+
     @property
     def publisher(self) -> Publisher:
         """This process's publisher."""
@@ -125,13 +132,6 @@ class Parts:
             return None
         return WorkflowLog(clock=self._owner.clock, publisher=lambda: self.publisher)
 
-    @property
-    def results(self) -> ResultAccess:
-        """What handles on results need."""
-        return self._results
-
-    @cached_property
-    def _results(self) -> ResultAccess:
     @cached_property
     def result_codec(self) -> ResultCodec:
         """How reports of results are written."""
@@ -142,6 +142,13 @@ class Parts:
             max_size=self.config.content.max_decompressed_size,
         )
 
+    @property
+    def results(self) -> ResultAccess:
+        """What handles on results need."""
+        return self._results
+
+    @cached_property
+    def _results(self) -> ResultAccess:
         with self._lock:
             if self._backend is None:
                 results = self.config.results

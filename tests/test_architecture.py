@@ -74,6 +74,7 @@ TABLE = (
     Row("results.django", f"{VALUES} clock log results.* contrib.django_results.models"),
     Row("results.*", f"{VALUES} clock log drivers.base session publisher ticket results.*"),
     # Plumbing
+    Row("embedded", "core.address"),
     Row("hooks", "", types="app context core.message"),
     Row("lifecycle", "", types="app"),
     Row("component", "errors lifecycle"),
@@ -120,11 +121,11 @@ TABLE = (
         types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker"
         f" {WATCHED}",
     ),
-    Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* drivers results results.*"),
+    Row("assembly", f"{PLUMBING} {SERVICES} {WATCHED} config.* embedded drivers results results.*"),
     Row("control.*", f"{PLUMBING} config.model result control.*"),
     Row("events.*", f"{PLUMBING} config.model events.*"),
     # Programs
-    Row(SUPERVISOR, f"errors exits log clock core.backoff config.model {SUPERVISOR}"),
+    Row(SUPERVISOR, f"errors exits log clock embedded core.backoff config.model {SUPERVISOR}"),
     Row("worker.bootstrap", "worker.child"),
     Row("worker.agent", f"{PLUMBING} {WATCHED} drivers worker.*"),
     Row("worker.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* executors executors.base results.base worker.*"),

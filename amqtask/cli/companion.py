@@ -30,7 +30,7 @@ def beat_command(target: Target, *options: str) -> list[str]:
 
 
 class Companion:
-    """Runs a command while a block does; a context manager.
+    """Runs a command from `start` to the end of a block; a context manager.
 
     The command is given `--bound-to` with a pipe that ends when this process does, however that is.
     """
@@ -43,14 +43,18 @@ class Companion:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="amqtask-companion", daemon=True)
 
-    def __enter__(self) -> "Companion":
+    def start(self) -> None:
+        """Start the command; nothing happens before."""
         self._thread.start()
+
+    def __enter__(self) -> "Companion":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stopping.set()
         os.close(self._writer)
-        self._thread.join(STOP_TIMEOUT)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()

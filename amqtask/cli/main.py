@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from amqtask.cli.target import Target, target_options
+from amqtask.embedded import embed_nothing
 from amqtask.errors import (
     AmqtaskError,
     AppImportFailed,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("amqtask.cli.config:config", "Check and show the configuration."),
     "multi": ("amqtask.cli.multi:multi", "Run several nodes on this machine, in the background."),
     "delayed": ("amqtask.cli.delayed:delayed", "Show what waits for its time."),
+    "dev": ("amqtask.cli.dev:dev", "Run a broker and a worker for development."),
     "dlq": ("amqtask.cli.dlq:dlq", "Look at dead letters, send them again, throw them away."),
     "control": ("amqtask.cli.control:control", "Change what nodes do."),
     "events": ("amqtask.cli.events:events", "Show events of nodes and tasks."),
@@ -48,7 +50,8 @@ Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 66 no such app;
 77 login or permission refused; 78 wrong configuration."""
 
 _START_ONE = (
-    "start a broker with `docker run -d -p 5672:5672 rabbitmq:4`, or name one in broker.url or in AMQTASK_BROKER_URL"
+    "start a broker with `docker run -d -p 5672:5672 rabbitmq:4` or, for development, `amqtask dev`; or name one in"
+    " broker.url or in AMQTASK_BROKER_URL"
 )
 
 
@@ -82,6 +85,7 @@ def amqtask(context: click.Context) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; its exit code."""
+    embed_nothing()
     try:
         result: Any = amqtask.main(args=arguments, prog_name="amqtask", standalone_mode=False)
     except click.ClickException as error:

@@ -1,6 +1,5 @@
 """`amqtask worker`: run a node."""
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -15,11 +14,15 @@ from amqtask.worker.plan import Order, Plan
 from amqtask.worker.steward import NodeSteward
 from amqtask.worker.supervisor import Supervisor
 
+URL_VARIABLE = "AMQTASK_BROKER_URL"
 POOLS = ("processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
 
 
 class Terminal:
-    """Shows the program on standard error."""
+    """Shows the program on standard error. `companion` is started once the app is there."""
+
+    def __init__(self, companion: Companion | None = None) -> None:
+        self._companion = companion
 
     def banner(self, plan: Plan, pid: int) -> None:
         """What is about to run."""
@@ -30,8 +33,13 @@ class Terminal:
             "queues": ", ".join(plan.queues),
             "tasks": ", ".join(plan.tasks) or "none",
         }
+        if plan.embedded is not None:
+            rows["embedded"] = "this broker is for development: it is in memory, and gone when this worker ends"
+            rows[""] = f"for other terminals: export {URL_VARIABLE}={plan.embedded}"
         for name, value in rows.items():
             click.echo(f"  {name:<8} {value}", err=True)
+        if self._companion is not None:
+            self._companion.start()
 
     def ready(self, plan: Plan) -> None:
         """It consumes."""
@@ -82,7 +90,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Hard limit of tasks, in seconds.")
 @click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), help="Soft limit, in seconds.")
 @click.option("-B", "--beat", is_flag=True, help="Run a beat beside it, in a process of its own.")
-@click.option("--reload", is_flag=True, help="Load the app anew when its source changes (needs amqtask[reload]).")
+@click.option("--reload", is_flag=True, help="Load the app anew when its source changes.")
 @click.pass_obj
 def worker(
     target: Target,
@@ -133,6 +141,6 @@ def worker(
     if reload:
         reload_on_change(Path.cwd())
     options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]
-    with Companion(beat_command(target, *options)) if beat else contextlib.nullcontext():
-        code = Supervisor(order, Terminal(), NodeSteward(NodeAgent)).run()
+    with Companion(beat_command(target, *options)) as companion:
+        code = Supervisor(order, Terminal(companion if beat else None), NodeSteward(NodeAgent)).run()
     sys.exit(code)

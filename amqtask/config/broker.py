@@ -1,6 +1,7 @@
 """The section `broker`: where it is and how to reach it."""
 
 import math
+import os
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -9,11 +10,15 @@ from pydantic import AfterValidator, Field, model_validator
 from amqtask.config.objects import Declare
 from amqtask.config.section import SECRET, Section, wrong
 from amqtask.config.values import Duration
-from amqtask.core.address import MEMORY, Address, Tls, parse_url
+from amqtask.core.address import EMBEDDED_VARIABLE, MEMORY, Address, Tls, parse_url
 from amqtask.errors import ConfigError, Problem
 
 DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
 EMBEDDED = "embedded:"
+NOT_EMBEDDED = Problem(
+    message="broker.url is embedded: a broker that lives in the program which uses it, and this is another program",
+    hint="amqtask worker and amqtask dev show the URL of theirs; give it in AMQTASK_BROKER_URL",
+)
 
 
 class ReconnectConfig(Section):
@@ -53,7 +58,7 @@ class TlsConfig(Section):
 
 
 def _broker_url(url: str) -> str:
-    if not url.startswith(EMBEDDED):
+    if url != EMBEDDED:
         parse_url(url)
     return url
 
@@ -105,6 +110,8 @@ class BrokerConfig(Section):
     def _consistent(self) -> "BrokerConfig":
         if self.url is not None and self.urls is not None:
             raise wrong("urls", "write url or urls, not both")
+        if self.embedded and self.urls is not None and len(self.urls) > 1:
+            raise wrong("urls", "embedded: stands alone")
         if any(url.startswith(f"{MEMORY}:") is not (self.driver == MEMORY) for url in self._given()):
             raise wrong("driver", "the driver memory is for a memory:// URL, and for nothing else")
         secure = any(url.startswith("amqps:") for url in self._given())
@@ -120,17 +127,20 @@ class BrokerConfig(Section):
     @property
     def embedded(self) -> bool:
         """Whether the broker is to run inside amqtask: the reserved URL `embedded:`."""
-        return any(url.startswith(EMBEDDED) for url in self._given())
+        return EMBEDDED in self._given()
 
     def addresses(self) -> tuple[Address, ...]:
         """The brokers in the order in which they are written.
 
         Raises:
-            ConfigError: the URL is `embedded:`, which no network address stands for.
+            ConfigError: the URL is `embedded:`, and neither this program nor one that started it has such a broker.
         """
-        if self.embedded:
-            raise ConfigError([Problem(message="broker.url: an embedded broker has no address")])
-        return tuple(self._address(url) for url in self._given())
+        if not self.embedded:
+            return tuple(self._address(url) for url in self._given())
+        url = os.environ.get(EMBEDDED_VARIABLE)
+        if not url:
+            raise ConfigError([NOT_EMBEDDED])
+        return (self._address(url),)
 
     def _address(self, url: str) -> Address:
         address = parse_url(url)

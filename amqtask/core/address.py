@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit
 
 MEMORY = "memory"
+EMBEDDED_VARIABLE = "AMQTASK_EMBEDDED_URL"
+"""The environment variable that holds the URL of the broker which a program or its parent has embedded."""
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, MEMORY: 0}
 
 

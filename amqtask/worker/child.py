@@ -44,7 +44,7 @@ def main(descriptor: int) -> int:
         return 1
     try:
         order = Order.from_json(note["order"])
-        app, plan = prepare(order)
+        app, plan = prepare(order, lambda: _ask_for_broker(pipe))
         # With a pool whose processes must be patched, this one only finds out what to start.
         if order.patch or plan.pool not in PATCHED:
             call(app.on.worker_init, worker_info(app, plan))
@@ -59,6 +59,15 @@ def main(descriptor: int) -> int:
         if note["do"] == "serve":
             return Zygote(app, plan, pipe).serve()
     return 0
+
+
+def _ask_for_broker(pipe: Pipe) -> str:
+    """The URL of the embedded broker: it lives with the supervisor, which outlives this process."""
+    pipe.send({"is": "needs-broker"})
+    answer = pipe.receive()
+    if answer is None:
+        raise ConnectionFailed("the supervisor is gone")
+    return str(answer["url"])
 
 
 class Zygote:

@@ -27,7 +27,7 @@ def brief(app: App, queues: tuple[str, ...]) -> Briefing:
             given[setting.name] = value
     version = importlib.metadata.version("amqtask")
     return Briefing(
-        addresses=tuple(address.named(app.name) for address in broker.addresses()),
+        addresses=tuple(app.session_options.addresses),
         driver=broker.driver,
         shuffle=broker.failover == "shuffle",
         connect_timeout=broker.connect_timeout,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from typing import Protocol
 
+from amqtask.embedded import embed
 from amqtask.exits import FAILED
 from amqtask.worker.board import Board
 from amqtask.worker.pipe import Note, Pipe
@@ -95,6 +96,8 @@ class Nursery:
                 if self._plan.pool not in FRESH_POOLS:
                     self._pipe.send({"do": "serve"})
                 self._parent.loaded(self, self._plan)
+            case "needs-broker":
+                self._pipe.send({"do": "broker", "url": embed()})
             case "failed":
                 self._selector.unregister(self._pipe)
                 self._parent.not_loaded(self, note["text"], note["exit"])

@@ -64,6 +64,10 @@ class Plan:
     tasks: tuple[str, ...]
     broker: str
     driver: str
+    embedded: str | None
+    """The URL of the embedded broker, where it is one."""
+    sample: str
+    """A task's name and arguments, to try `amqtask call` with."""
     prefetch: Mapping[str, int]
     """By queue, where it is a number; the others are governed by the run times of their tasks."""
     weights: tuple[int, ...]

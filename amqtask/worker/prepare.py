@@ -3,11 +3,12 @@
 import os
 import socket
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amqtask.app import App
 from amqtask.config.model import Config
+from amqtask.core.address import EMBEDDED_VARIABLE, MEMORY
 from amqtask.core.topology import Topology
 from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFailed, Problem, UnknownQueue
 from amqtask.executors import check_installed
@@ -18,13 +19,18 @@ from amqtask.worker.describe import brief
 from amqtask.worker.flow import FlowOptions
 from amqtask.worker.options import NodeOptions
 from amqtask.worker.plan import Order, Plan
+from amqtask.worker.sample import sample_call
 
+ONE_PROCESS = Problem(
+    message="broker.url is a memory:// URL: such a broker lives in one process, and a worker has several",
+    hint="use app.worker() in that process, or embedded: as the URL",
+)
 MULTIPLYING = ("threads", "asyncio", "gevent", "eventlet")
 DEFAULT_SLOTS = {"threads": 8, "asyncio": 100, "gevent": 100, "eventlet": 100}
 
 
-def prepare(order: Order) -> tuple[App, Plan]:
-    """Import the app and work out what the node is going to be.
+def prepare(order: Order, embed: Callable[[], str]) -> tuple[App, Plan]:
+    """Import the app and work out what the node is going to be. `embed` gives the URL of an embedded broker.
 
     Raises:
         AppNotFound, AppImportFailed, ConfigError, UnknownQueue, ExtraMissing: as they say.
@@ -32,7 +38,14 @@ def prepare(order: Order) -> tuple[App, Plan]:
     app = find_app(order.app, os.path.abspath(order.working_folder))
     app.configure(order.config, _overrides(order))
     config = app.config
+    if config.broker.embedded and not os.environ.get(EMBEDDED_VARIABLE):
+        os.environ[EMBEDDED_VARIABLE] = embed()
+    if config.broker.driver == MEMORY:
+        raise ConfigError([ONE_PROCESS])
     app.load_tasks(order.include)
+    for task in app.tasks.values():
+        # Made before processes are forked, which share it then; and what is wrong with an annotation stops the worker.
+        _ = task.typed
     return app, make_plan(app, config, order)
 
 
@@ -42,9 +55,6 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
     pool = "processes" if worker.pool == "prefork" else worker.pool
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if pool in MULTIPLYING:
-    for task in app.tasks.values():
-        # Made before processes are forked, which share it then; and what is wrong with an annotation stops the worker.
-        _ = task.typed
         processes = worker.processes or 1
         slots = worker.concurrency or DEFAULT_SLOTS[pool]
     elif pool == "solo":
@@ -54,7 +64,7 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
     check_installed("uvloop" if worker.uvloop else pool)
     queues = choose_queues(app.topology, order, worker.queues)
     weights = dict(split_weight(name) for name in order.queues)
-    addresses = config.broker.addresses()
+    addresses = app.session_options.addresses
     return Plan(
         app_name=app.name,
         node=order.name or f"{app.name}@{socket.gethostname()}",
@@ -65,6 +75,8 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         tasks=tuple(sorted(app.tasks)),
         broker=" ".join(str(address) for address in addresses),
         driver=config.broker.driver,
+        sample=sample_call(app.tasks[name] for name in sorted(app.tasks)),
+        embedded=os.environ.get(EMBEDDED_VARIABLE) if config.broker.embedded else None,
         prefetch=fixed_prefetch(worker.prefetch, queues),
         weights=tuple(weights.get(name, 1) for name in queues),
         strict=order.strict,

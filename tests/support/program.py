@@ -99,22 +99,28 @@ class Scratch:
     @contextmanager
     def worker(self, *arguments: str, ready: bool = True) -> Iterator["RunningWorker"]:
         """`amqtask worker …` while the block runs; killed at its end if it still lives."""
-        process = RunningWorker(self, arguments)
-        try:
+        with self.running("worker", "-A", "tasks:app", *arguments) as process:
             if ready:
                 process.wait_for("ready ")
+            yield process
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator["RunningWorker"]:
+        """`amqtask …` while the block runs; killed at its end if it still lives."""
+        process = RunningWorker(self, arguments)
+        try:
             yield process
         finally:
             process.kill()
 
 
 class RunningWorker:
-    """A worker in a subprocess, and what it has written so far."""
+    """A worker or the like in a subprocess, and what it has written so far."""
 
     def __init__(self, scratch: Scratch, arguments: tuple[str, ...]) -> None:
         self.scratch = scratch
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "amqtask", "worker", "-A", "tasks:app", *arguments],
+            [sys.executable, "-m", "amqtask", *arguments],
             cwd=scratch.folder,
             env=scratch.environment,
             stdout=subprocess.PIPE,

@@ -4,7 +4,7 @@ import pytest
 
 from amqtask.config.load import load_mapping
 from amqtask.config.model import Config
-from amqtask.core.address import Tls
+from amqtask.core.address import EMBEDDED_VARIABLE, Tls
 from amqtask.errors import ConfigError
 
 
@@ -33,12 +33,17 @@ def test_each_url_is_an_address_with_the_sections_options() -> None:
     assert second.tls == Tls(ca_file="ca.pem")
 
 
-def test_the_embedded_broker_is_a_reserved_url() -> None:
+def test_the_embedded_broker_is_a_reserved_url(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = load_mapping({"broker": {"url": "embedded:"}}).config.broker
 
+    monkeypatch.delenv(EMBEDDED_VARIABLE, raising=False)
+
     assert broker.embedded
-    with pytest.raises(ConfigError, match="embedded"):
+    with pytest.raises(ConfigError, match=r"this is another program .*AMQTASK_BROKER_URL"):
         broker.addresses()
+
+    monkeypatch.setenv(EMBEDDED_VARIABLE, "amqp://guest:guest@127.0.0.1:1234/")
+    assert broker.addresses()[0].port == 1234
 
 
 def test_a_broker_in_memory_brings_its_driver() -> None:
@@ -60,6 +65,8 @@ def test_a_broker_in_memory_brings_its_driver() -> None:
         ({"reconnect": {"initial": "1m", "max": "1s"}}, "broker.reconnect.initial: initial is longer than max"),
         ({"url": "amqp://a/?heartbeat=3"}, "no ?query"),
         ({"url": "amqp://a:99999/"}, "not a number between"),
+        ({"url": "embedded:x"}, "starts with amqp:// or amqps://, not embedded://"),
+        ({"urls": ["embedded:", "amqp://a/"]}, "broker.urls: embedded: stands alone"),
         ({"url": "memory://a", "driver": "pika"}, "broker.driver: the driver memory is for a memory:// URL"),
         ({"driver": "memory"}, "broker.driver: the driver memory is for a memory:// URL"),
     ],
