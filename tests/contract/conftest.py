@@ -1,8 +1,5 @@
 """Every driver against every broker that it can talk to. A further pair is one more line in PAIRS."""
 
-import importlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,16 +9,19 @@ import pytest
 from amqtask.core.address import Address, parse_url
 from amqtask.core.declare import DeclareQueue
 from amqtask.core.message import Envelope
+from amqtask.devbroker.local import LocalBroker
+from amqtask.drivers import load_driver
 from amqtask.drivers.base import Channel, Connection, Driver
+from tests.support.broker import KINDS, Broker, Node
 from tests.support.names import unique
 from tests.support.recorder import Recorder, poll_until
 
-DRIVERS = {"pika": "amqtask.drivers.pika:PikaDriver", "amqp": "amqtask.drivers.amqp:AmqpDriver"}
-PAIRS = [("pika", "rabbitmq"), ("amqp", "rabbitmq"), ("pika", "devbroker"), ("amqp", "devbroker")]
-ON_RABBITMQ = pytest.mark.parametrize(
-    "rig", [pair for pair in PAIRS if pair[1] == "rabbitmq"], indirect=True, ids=lambda pair: "-".join(pair)
-)
-"""For tests that break the broker."""
+DRIVERS = ("pika", "amqp")
+ON_WIRES = [(driver, kind) for driver in DRIVERS for kind in KINDS]
+PAIRS = [*ON_WIRES, ("memory", "local")]
+
+on_wires = pytest.mark.parametrize("rig", ON_WIRES, indirect=True, ids=lambda pair: "-".join(pair))
+"""For tests of what happens on the way between client and broker."""
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Rig:
 
     driver: Driver
     address: Address
+    node: Node | None = None
     opened: list[Connection] = field(default_factory=list)
 
     def connect(self, *, timeout: float = 30.0, **changes: Any) -> Connection:
@@ -61,29 +62,31 @@ class Rig:
         )
 
 
-def load(name: str) -> Driver:
-    """The driver of this name."""
-    module, _, attribute = DRIVERS[name].partition(":")
-    driver: Driver = getattr(importlib.import_module(module), attribute)()
-    return driver
+@pytest.fixture(scope="module")
+def rabbitmq_vhost(rabbitmq: Broker) -> str:
+    """The URL of a virtual host of the RabbitMQ that the tests of one file share."""
+    return rabbitmq.vhost()
 
 
-@pytest.fixture(scope="session")
-def devbroker_url() -> Iterator[str]:
-    """A devbroker in a process of its own."""
-    command = [sys.executable, "-u", "-m", "amqtask.devbroker", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().rpartition(" ")[2].strip()
-        process.kill()
+@pytest.fixture(scope="module")
+def devbroker_vhost(devbroker: Broker) -> str:
+    """The same of the devbroker."""
+    return devbroker.vhost()
+
+
+@pytest.fixture
+def local_vhost() -> Iterator[str]:
+    """The URL of a broker in this process."""
+    with LocalBroker("contract") as broker:
+        yield broker.url
 
 
 @pytest.fixture(params=PAIRS, ids=lambda pair: "-".join(pair))
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A driver on a broker."""
-    driver, broker = request.param
-    url = request.getfixturevalue("module_vhost" if broker == "rabbitmq" else "devbroker_url")
-    made = Rig(load(driver), parse_url(url))
+    driver, kind = request.param
+    node = None if kind == "local" else request.getfixturevalue(kind).node
+    made = Rig(load_driver(driver), parse_url(request.getfixturevalue(f"{kind}_vhost")), node)
     yield made
     for connection in made.opened:
         connection.close()

@@ -33,10 +33,12 @@ from amqtask.errors import (
     Unserializable,
     VhostUnavailable,
 )
-from tests.contract.conftest import Rig
+from tests.contract.conftest import Rig, on_wires
 from tests.support.names import unique
 from tests.support.proxy import Proxy
 from tests.support.recorder import Recorder, poll_for, poll_until
+
+pytestmark = pytest.mark.matrix
 
 RICH: dict[str, HeaderValue] = {
     "nothing": None,
@@ -79,6 +81,7 @@ def test_calls_that_read_from_the_socket_keep_deliveries_for_the_next_poll(rig: 
 # 2. publish does not wait for the confirm
 
 
+@on_wires
 def test_publish_returns_while_the_broker_answers_nothing(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         connection, channel, sink = rig.channel(host="127.0.0.1", port=proxy.port)
@@ -160,6 +163,7 @@ def test_polling_keeps_an_idle_connection_alive_beyond_its_heartbeat(rig: Rig) -
     assert rig.queue(channel)
 
 
+@on_wires
 def test_heartbeats_are_sent_also_while_nothing_comes(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         connection, _, _ = rig.channel(host="127.0.0.1", port=proxy.port, heartbeat=2)
@@ -207,6 +211,7 @@ def test_a_mechanism_that_the_broker_does_not_offer_is_an_authentication_failure
         rig.connect(mechanism="EXTERNAL")
 
 
+@on_wires
 def test_a_port_where_nobody_listens_is_a_failed_connection(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -216,11 +221,13 @@ def test_a_port_where_nobody_listens_is_a_failed_connection(rig: Rig) -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@on_wires
 def test_a_host_name_that_does_not_exist_is_a_failed_connection(rig: Rig) -> None:
     with pytest.raises(ConnectionFailed, match=r"host name 'no-such-host\.invalid' is unknown"):
         rig.connect(host="no-such-host.invalid")
 
 
+@on_wires
 def test_a_peer_that_accepts_and_says_nothing_is_given_up_after_the_time_out(rig: Rig) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -229,6 +236,7 @@ def test_a_peer_that_accepts_and_says_nothing_is_given_up_after_the_time_out(rig
         rig.connect(host="127.0.0.1", port=server.getsockname()[1], timeout=0.5)
 
 
+@on_wires
 def test_a_peer_that_speaks_another_protocol_is_a_failed_connection(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -691,6 +699,7 @@ def test_a_sink_may_use_its_channel_and_its_connection(rig: Rig) -> None:
 # The network
 
 
+@on_wires
 def test_deliveries_that_come_octet_by_octet_are_put_together(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         connection, channel, sink = rig.channel(host="127.0.0.1", port=proxy.port)
@@ -707,6 +716,7 @@ def test_deliveries_that_come_octet_by_octet_are_put_together(rig: Rig) -> None:
         connection.close()
 
 
+@on_wires
 @pytest.mark.parametrize("octets", [1, 5, 8, 30, 64, 65, 120])
 def test_a_connection_that_is_cut_within_a_frame_is_lost(rig: Rig, octets: int) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
@@ -729,6 +739,7 @@ def test_a_connection_that_is_cut_within_a_frame_is_lost(rig: Rig, octets: int) 
         channel.close()
 
 
+@on_wires
 def test_a_half_open_connection_is_noticed_by_its_heartbeat(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         connection, _, _ = rig.channel(host="127.0.0.1", port=proxy.port, heartbeat=1)
@@ -738,6 +749,7 @@ def test_a_half_open_connection_is_noticed_by_its_heartbeat(rig: Rig) -> None:
             poll_until(connection, lambda: False)
 
 
+@on_wires
 def test_a_call_that_is_never_answered_ends_within_the_heartbeat(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         _, channel, _ = rig.channel(host="127.0.0.1", port=proxy.port, heartbeat=1)
@@ -747,6 +759,7 @@ def test_a_call_that_is_never_answered_ends_within_the_heartbeat(rig: Rig) -> No
             channel.declare(DeclareQueue(name="t.never", exclusive=True))
 
 
+@on_wires
 def test_closing_a_stalled_connection_ends(rig: Rig) -> None:
     with Proxy(rig.address.host, rig.address.port) as proxy:
         connection, _, _ = rig.channel(host="127.0.0.1", port=proxy.port)

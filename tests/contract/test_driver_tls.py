@@ -8,9 +8,10 @@ import pytest
 
 from amqtask.core.address import Tls, parse_url
 from amqtask.core.message import Envelope
+from amqtask.drivers import load_driver
 from amqtask.errors import AuthenticationFailed, ConnectionFailed
 from amqtask.testing.rabbitmq import find_server, free_ports
-from tests.contract.conftest import DRIVERS, Rig, load
+from tests.contract.conftest import DRIVERS, Rig
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.rabbitmq import RabbitNode
 from tests.support.recorder import poll_until
@@ -47,10 +48,10 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         yield Secure(node=node, port=port, files=files)
 
 
-@pytest.fixture(params=sorted(DRIVERS))
+@pytest.fixture(params=DRIVERS)
 def rig(request: pytest.FixtureRequest, secure: Secure) -> Iterator[Rig]:
     """A driver on the TLS port."""
-    made = Rig(load(request.param), parse_url(f"amqps://localhost:{secure.port}"))
+    made = Rig(load_driver(request.param), parse_url(f"amqps://localhost:{secure.port}"))
     yield made
     for connection in made.opened:
         connection.close()
