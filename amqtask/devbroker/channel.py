@@ -135,8 +135,8 @@ class Channel:
 
     def deliver_reply(self, message: Message) -> None:
         if self._reply_consumer is not None:
-            self._tag += 1
-            self.sink.deliver(self._reply_consumer, self._tag, False, message)
+            self.sink.deliver(self._reply_consumer, self._tag + 1, False, message)
+            self._tag += self.context.profile.numbers_replies
 
     # Modes.
 

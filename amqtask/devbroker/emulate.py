@@ -60,6 +60,7 @@ class Profile:
     delayed_retry: bool
     queue_consumer_timeout: bool
     reply_counts_as_routed: bool
+    numbers_replies: bool
     reads_x_death: bool
     last_death_headers: bool
     keeps_cc_of_dead_letters: bool
@@ -87,6 +88,7 @@ _V3_10 = Profile(
     delayed_retry=False,
     queue_consumer_timeout=False,
     reply_counts_as_routed=False,
+    numbers_replies=False,
     reads_x_death=True,
     last_death_headers=False,
     keeps_cc_of_dead_letters=False,
@@ -135,6 +137,7 @@ _V4_3 = replace(
     redelivering_deaths=frozenset({"rejected", "delivery_limit", LOST}),
     classic_shows_redelivering_deaths=True,
     reply_counts_as_routed=True,
+    numbers_replies=True,
     topic_hash_max=2,
     min_frame_max=8192,
     queue_versions=frozenset({2}),

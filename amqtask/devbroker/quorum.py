@@ -7,8 +7,9 @@ import math
 from collections import deque
 
 from amqtask.devbroker import properties, tables
-from amqtask.devbroker.consumers import Consumers, SingleActive
+from amqtask.devbroker.consumers import Consumer, Consumers, SingleActive
 from amqtask.devbroker.emulate import Counting, Priorities
+from amqtask.devbroker.errors import resource_locked
 from amqtask.devbroker.message import Entry, Message
 from amqtask.devbroker.queue import Death, DeathReason, Queue, Return
 from amqtask.devbroker.ready import Ready, ReturnsFirst, TwoLevels
@@ -64,6 +65,17 @@ class QuorumQueue(Queue):
                 return TwoLevels.HIGH if (message.priority or 0) > _LEVEL_UNSET else TwoLevels.NORMAL
             case Priorities.STRICT:
                 return _LEVEL_UNSET if message.priority is None else min(message.priority, _LEVEL_MAX)
+
+    def subscribe(self, consumer: Consumer) -> None:
+        # Who wants to be the only consumer is taken for one of many.
+        consumer.exclusive = False
+        super().subscribe(consumer)
+
+    def take(self, *, no_ack: bool = False) -> tuple[Entry, int] | None:
+        if self.spec.single_active_consumer:
+            reason = "basic.get operations are not supported by quorum queues with single active consumer"
+            raise resource_locked(f"cannot obtain access to locked {self}. {reason}")
+        return super().take(no_ack=no_ack)
 
     def _is_full_for(self, message: Message) -> bool:
         # One message more than the limit gets in: the publisher is told to stop by the one that is too many.
@@ -205,6 +217,11 @@ def with_headers(message: Message, named: dict[str, Value]) -> Message:
     """`message` with headers replaced or added."""
     known = properties.scan(message.properties)
     entries = tables.split(known.headers) | {name: tables.encode_value(value) for name, value in named.items()}
+    return with_entries(message, entries)
+
+
+def with_entries(message: Message, entries: dict[str, bytes]) -> Message:
+    """`message` with these headers, encoded, and no others."""
     changed = properties.scan(properties.with_headers(message.properties, entries))
     return Message(
         message.exchange,

@@ -4,13 +4,14 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from amqtask.devbroker import properties, tables
 from amqtask.devbroker.arguments import QueueSpec
 from amqtask.devbroker.consumers import Consumer
 from amqtask.devbroker.context import Context
 from amqtask.devbroker.errors import not_implemented, precondition_failed
 from amqtask.devbroker.message import Entry, Message
 from amqtask.devbroker.queue import Owner, Queue, Return
-from amqtask.devbroker.quorum import with_headers
+from amqtask.devbroker.quorum import with_entries, with_headers
 from amqtask.devbroker.tables import Timestamp, Value
 
 _INTERVAL = re.compile(r"^(\d+)([YMDhms])$")
@@ -51,7 +52,7 @@ class StreamQueue(Queue):
 
     def publish(self, message: Message) -> bool:
         self._last_sequence += 1
-        entry = Entry(message, self._last_sequence, None)
+        entry = Entry(_as_kept(message), self._last_sequence, None)
         self.context.memory += entry.size
         self.context.journal.added(self.owner.name, self.name, entry)
         self._append(entry, self.context.now)
@@ -136,15 +137,17 @@ class StreamQueue(Queue):
     def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         return with_headers(entry.message, {"x-stream-offset": entry.sequence})
 
-    # Settling: whatever the client says, the message stays.
+    # Settling: the message stays, and a client can say no more than that it goes on.
 
     def acknowledge(self, entry: Entry) -> None:
         self.unacked -= 1
 
     def reject(self, entry: Entry, cause: Return = Return.FAILED) -> None:
-        self.unacked -= 1
+        raise not_implemented(f"basic.nack and basic.reject not supported by stream queues {self}")
 
     def give_back(self, entries: Sequence[Entry], cause: Return) -> None:
+        if cause in (Return.RETURNED, Return.FAILED):
+            raise not_implemented(f"basic.nack and basic.reject not supported by stream queues {self}")
         self.unacked -= len(entries)
 
     def take(self, *, no_ack: bool = False) -> tuple[Entry, int] | None:
@@ -154,8 +157,15 @@ class StreamQueue(Queue):
         raise not_implemented(f"queue.purge not supported by stream queues {self}")
 
     def delete(self) -> int:
-        count = self.message_count
+        """RabbitMQ does not say how many messages there were."""
         self.context.memory -= sum(entry.size for entry in self._log[self._start :])
         self._log, self._arrived, self._start = [], [], 0
         self.is_deleted = True
-        return count
+        return 0
+
+
+def _as_kept(message: Message) -> Message:
+    """Streams keep messages as AMQP 1.0 has them: without headers that are lists or tables."""
+    headers = tables.split(properties.scan(message.properties).headers)
+    plain = {name: value for name, value in headers.items() if value[:1] not in (b"A", b"F")}
+    return message if len(plain) == len(headers) else with_entries(message, plain)

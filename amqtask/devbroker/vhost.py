@@ -206,14 +206,13 @@ class VirtualHost:
             return 0
         queue = self.queue(name, by)
         for asked, flag in ((if_unused, "if-unused"), (if_empty, "if-empty")):
-            if asked and queue.spec.kind is not QueueKind.CLASSIC:
-                what = (
-                    f"queue.delete operations with {flag} flag set are not supported by {queue.spec.kind.value} queues"
-                )
+            if asked and queue.spec.kind is QueueKind.QUORUM:
+                what = f"queue.delete operations with {flag} flag set are not supported by quorum queues"
                 raise not_implemented(f"cannot delete {queue}. {what}")
-        if if_unused and len(queue.consumers):
+        is_asked = queue.spec.kind is QueueKind.CLASSIC
+        if is_asked and if_unused and len(queue.consumers):
             raise precondition_failed(f"{queue} in use")
-        if if_empty and queue.message_count:
+        if is_asked and if_empty and queue.message_count:
             raise precondition_failed(f"{queue} is not empty")
         return self.remove_queue(queue)
 

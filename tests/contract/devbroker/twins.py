@@ -4,112 +4,137 @@ The same script on a real RabbitMQ and on the devbroker, with everything that a 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
 SETTLE_TIMEOUT = 10.0
-EXPIRY_PAUSE = 0.04
+EXPIRY_PAUSE = 0.015
 """Seconds in which a message with a time to live of 1 ms is surely gone, on both."""
+REPLY_TO = "amq.rabbitmq.reply-to"
+
+MAIN = "main"
+"""The channel that declares, publishes with confirms and gets; the one that asks for direct replies too."""
+TX = "tx"
+"""A channel in transaction mode."""
+PROBE = "probe"
+"""A channel that looks at queues."""
 
 Outcome = tuple[Any, ...]
+Step = Callable[[BlockingChannel], Any]
 
 
 class Side:
-    """One broker and what a client has seen of it."""
+    """One broker and what a client has seen of it: channels by name, and what came to their consumers."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
-        self.channel = self._open()
-        self.consuming: BlockingChannel | None = None
-        self.delivered: list[Outcome] = []
-        self.cancelled = 0
+        self.channels: dict[str, BlockingChannel] = {}
+        self.delivered: dict[str, list[Outcome]] = {}
+        self.cancelled: list[str] = []
+        self.addresses: list[str] = []
+        """Direct reply-to addresses that came with requests. They are random, so they stay on their side."""
 
     @property
     def server_version(self) -> str:
         version = self.connection._impl.server_properties["version"]
         return version if isinstance(version, str) else version.decode()
 
-    def clean(self, queues: list[str], exchanges: list[str]) -> None:
+    def clean(self, queues: Iterable[str], exchanges: Iterable[str]) -> None:
         """Delete everything, and forget what was seen."""
-        self.stop_consuming()
+        for name in list(self.channels):
+            self.leave(name)
         for queue in queues:
-            self.do(lambda channel, queue=queue: channel.queue_delete(queue))
+            self.do(MAIN, lambda channel, queue=queue: channel.queue_delete(queue))
         for exchange in exchanges:
-            self.do(lambda channel, exchange=exchange: channel.exchange_delete(exchange))
-        self.channel.close()
-        self.channel = self._open()
-        self.delivered, self.cancelled = [], 0
+            self.do(MAIN, lambda channel, exchange=exchange: channel.exchange_delete(exchange))
+        self.leave(MAIN)
+        self.delivered, self.cancelled, self.addresses = {}, [], []
 
-    def _open(self) -> BlockingChannel:
-        channel = self.connection.channel()
-        channel.confirm_delivery()
+    def channel(self, name: str) -> BlockingChannel:
+        """The open channel of this name."""
+        channel = self.channels.get(name)
+        if channel is None:
+            channel = self.channels[name] = self.connection.channel()
+            if name == MAIN:
+                channel.confirm_delivery()
+            elif name == TX:
+                channel.tx_select()
+            channel.add_on_cancel_callback(lambda frame: self.cancelled.append(frame.method.consumer_tag))
         return channel
 
-    def do(self, step: Callable[[BlockingChannel], Any], *, on_consumer: bool = False) -> Outcome:
+    def leave(self, name: str) -> None:
+        """Close the channel of this name, if there is one."""
+        channel = self.channels.pop(name, None)
+        if channel is not None and channel.is_open:
+            channel.close()
+
+    def do(self, name: str, step: Step) -> Outcome:
         """The result of a step, or the code with which the broker has closed the channel or the connection."""
-        channel = self.consuming if on_consumer and self.consuming is not None else self.channel
         try:
-            return ("ok", step(channel))
+            return ("ok", step(self.channel(name)))
         except pika.exceptions.UnroutableError as error:
             return ("returned", [_content(message.properties, message.body) for message in error.messages])
         except pika.exceptions.NackError:
             return ("nacked",)
         except pika.exceptions.ChannelClosedByBroker as error:
-            self._reopen()
+            self.channels = {name: channel for name, channel in self.channels.items() if channel.is_open}
             return ("channel closed", error.reply_code)
         except pika.exceptions.ConnectionClosedByBroker as error:
             self.connection = pika.BlockingConnection(pika.URLParameters(self._url))
-            self.channel, self.consuming = self._open(), None
+            self.channels = {}
             return ("connection closed", error.reply_code)
 
-    def _reopen(self) -> None:
-        if self.channel.is_closed:
-            self.channel = self._open()
-        if self.consuming is not None and self.consuming.is_closed:
-            self.consuming = None
+    def consume(self, name: str, queue: str, prefetch: int, given: dict[str, Any]) -> Outcome:
+        """Begin on a new channel of this name; `given` are the other arguments of `basic_consume`."""
+        self.leave(name)
+        self.delivered[name] = []
 
-    def consume(self, queue: str, prefetch: int) -> Outcome:
-        self.stop_consuming()
-        self.delivered = []
-        channel = self.consuming = self.connection.channel()
-        channel.basic_qos(prefetch_count=prefetch)
-        channel.add_on_cancel_callback(self._on_cancel)
-        return self.do(lambda _: channel.basic_consume(queue, self._on_delivery, consumer_tag="c"), on_consumer=True)
+        def step(channel: BlockingChannel) -> str:
+            channel.basic_qos(prefetch_count=prefetch)
+            return self._listen(name, channel, queue, **given)
 
-    def stop_consuming(self) -> None:
-        if self.consuming is not None and self.consuming.is_open:
-            self.consuming.close()
-        self.consuming = None
+        return self.do(name, step)
 
-    def _on_delivery(
-        self, channel: BlockingChannel, method: Any, properties: pika.BasicProperties, body: bytes
-    ) -> None:
-        self.delivered.append(
-            (method.delivery_tag, method.redelivered, method.exchange, method.routing_key, _content(properties, body))
-        )
+    def ask_for_replies(self) -> Outcome:
+        """Consume the pseudo-queue of direct replies on the main channel."""
+        return self.do(MAIN, lambda channel: self._listen("replies", channel, REPLY_TO, auto_ack=True))
 
-    def _on_cancel(self, frame: Any) -> None:
-        self.cancelled += 1
+    def reply(self, body: bytes) -> Outcome:
+        """Publish to the last address that came with a request."""
+        address = self.addresses[-1]
+        return self.do(MAIN, lambda channel: channel.basic_publish("", address, body, mandatory=True))
+
+    def _listen(self, name: str, channel: BlockingChannel, queue: str, **given: Any) -> str:
+        seen = self.delivered.setdefault(name, [])
+
+        def note(_: BlockingChannel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+            if (properties.reply_to or "").startswith(REPLY_TO):
+                self.addresses.append(properties.reply_to)
+            key = _without_address(method.routing_key)
+            content = _content(properties, body)
+            seen.append((method.delivery_tag, method.redelivered, method.exchange, key, content))
+
+        return channel.basic_consume(queue, note, consumer_tag=name, **given)
 
     def view(self, queues: list[str], *, consumers: bool) -> Outcome:
-        """What can be seen without changing anything: the depth of every queue, and what the consumer has got."""
+        """What can be seen without changing anything: the depth of every queue, and what the consumers have got."""
         self.connection.process_data_events(0)
         depths = []
         for queue in queues:
-            probe = self.connection.channel()
             try:
-                declared = probe.queue_declare(queue, passive=True).method
+                declared = self.channel(PROBE).queue_declare(queue, passive=True).method
                 depths.append((queue, declared.message_count, declared.consumer_count if consumers else None))
-                probe.close()
             except pika.exceptions.ChannelClosedByBroker as error:
+                del self.channels[PROBE]
                 depths.append((queue, error.reply_code))
-        return (tuple(depths), tuple(self.delivered), self.cancelled)
+        delivered = {name: tuple(seen) for name, seen in self.delivered.items() if seen}
+        return (tuple(depths), delivered, tuple(self.cancelled))
 
     def close(self) -> None:
         if self.connection.is_open:
@@ -131,34 +156,26 @@ class Twins:
     is_over: bool = False
     """Whether the script has ended in a race."""
     log: list[str] = field(default_factory=list)
+    difference: str = ""
+    """The first that was found, with its script."""
 
-    def both(self, name: str, step: Callable[[BlockingChannel], Any], *, on_consumer: bool = False) -> Outcome:
+    def both(self, name: str, action: Callable[[Side], Outcome]) -> Outcome:
         """Do it on both and compare the outcomes; then wait until all else is equal too."""
+        if self.is_over:
+            return ("over",)
         self.steps += 1
         self.log.append(name)
-        expected = self.real.do(step, on_consumer=on_consumer)
-        actual = self.dev.do(step, on_consumer=on_consumer)
+        expected = action(self.real)
+        actual = action(self.dev)
         if self.is_race():
             self.is_over = True
             return actual
-        assert actual == expected, f"{name}: RabbitMQ {expected}, devbroker {actual}\n" + "\n".join(self.log[-60:])
-        self.settle(name)
+        if actual != expected:
+            self._differ(name, expected, actual)
+        self._settle(name)
         return actual
 
-    def consume(self, queue: str, prefetch: int) -> None:
-        self.steps += 1
-        self.log.append(f"consume {queue} {prefetch}")
-        assert self.dev.consume(queue, prefetch) == self.real.consume(queue, prefetch), self.log[-60:]
-        self.settle(f"consume {queue}")
-
-    def stop_consuming(self) -> None:
-        self.steps += 1
-        self.log.append("stop consuming")
-        self.real.stop_consuming()
-        self.dev.stop_consuming()
-        self.settle("stop consuming")
-
-    def settle(self, name: str) -> None:
+    def _settle(self, name: str) -> None:
         """RabbitMQ dead-letters, expires and delivers in its own time: wait until both show the same."""
         time.sleep(EXPIRY_PAUSE)
         deadline = time.monotonic() + SETTLE_TIMEOUT
@@ -169,10 +186,13 @@ class Twins:
             if actual == expected:
                 return
             if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"after {name}:\nRabbitMQ  {expected}\ndevbroker {actual}\n" + "\n".join(self.log[-60:])
-                )
+                self._differ(f"after {name}", expected, actual)
             time.sleep(0.05)
+
+    def _differ(self, what: str, expected: Outcome, actual: Outcome) -> NoReturn:
+        steps = "\n".join(self.log)
+        self.difference = f"{what}:\nRabbitMQ  {expected}\ndevbroker {actual}\nThe script, a step a line:\n{steps}"
+        raise AssertionError(self.difference)
 
     def close(self) -> None:
         self.real.close()
@@ -183,6 +203,8 @@ def _content(properties: pika.BasicProperties, body: bytes) -> Outcome:
     named = {name: value for name, value in vars(properties).items() if value is not None}
     if "headers" in named:
         named["headers"] = _without_times(named["headers"])
+    if "reply_to" in named:
+        named["reply_to"] = _without_address(named["reply_to"])
     return (named, body)
 
 
@@ -190,14 +212,13 @@ def got(frame: Any, properties: pika.BasicProperties | None, body: bytes | None)
     """What `basic.get` gave, to be compared."""
     if frame is None or properties is None or body is None:
         return None
-    return (
-        frame.delivery_tag,
-        frame.redelivered,
-        frame.exchange,
-        frame.routing_key,
-        frame.message_count,
-        _content(properties, body),
-    )
+    key = _without_address(frame.routing_key)
+    content = _content(properties, body)
+    return (frame.delivery_tag, frame.redelivered, frame.exchange, key, frame.message_count, content)
+
+
+def _without_address(name: str) -> str:
+    return f"{REPLY_TO}.*" if name.startswith(f"{REPLY_TO}.") else name
 
 
 def _without_times(value: Any) -> Any:

@@ -320,3 +320,19 @@ def test_time_does_not_go_back() -> None:
     it.broker.advance(START)
 
     assert it.broker.now == START + 10
+
+
+@pytest.mark.parametrize(("emulate", "tags"), [("3.10", [1, 1, 1]), ("4.0", [1, 1, 1]), ("4.3", [1, 2, 3])])
+def test_direct_replies_are_numbered_from_4_3_on(emulate: str, tags: list[int]) -> None:
+    it = client(emulate)
+    it.consume("amq.rabbitmq.reply-to", no_ack=True)
+    it.declare("q")
+    it.publish("q", reply_to="amq.rabbitmq.reply-to")
+    request = it.get("q")
+    assert request is not None
+    before = len(it.deliveries)
+    for _ in tags:
+        it.publish(str(request.named["reply_to"]))
+
+    numbered = [tag for _, tag, _, _ in it.deliveries[before:]]
+    assert [tag - numbered[0] + 1 for tag in numbered] == tags

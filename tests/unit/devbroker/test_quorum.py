@@ -1,5 +1,6 @@
 import pytest
 
+from amqtask.devbroker.errors import SoftError
 from amqtask.devbroker.message import Message
 from tests.unit.devbroker.rig import START, Client, broker, client
 
@@ -459,3 +460,22 @@ def test_a_session_that_is_lost_counts_all_that_it_held() -> None:
     two.consume("q", prefetch=2)
 
     assert [counts(message) for *_, message in two.deliveries] == [{D: 1}, {D: 1}]
+
+
+def test_a_quorum_queue_with_a_single_active_consumer_gives_nothing_to_basic_get() -> None:
+    it = client()
+    it.declare("q", x_queue_type="quorum", x_single_active_consumer=True)
+    it.publish("q", "a")
+
+    with pytest.raises(SoftError) as refused:
+        it.get("q")
+    assert refused.value.code == 405
+
+
+def test_who_wants_a_quorum_queue_for_itself_shares_it() -> None:
+    it = client()
+    queue = it.declare("q", x_queue_type="quorum")
+    it.channel.consume("q", tag="one", exclusive=True)
+    it.channel.consume("q", tag="two", exclusive=True)
+
+    assert len(queue.consumers) == 2

@@ -43,8 +43,7 @@ def test_two_consumers_read_everything_and_nothing_goes_away() -> None:
     it.publish("s", "a")
     it.consume("s", "one", prefetch=5, x_stream_offset="first")
     it.consume("s", "two", prefetch=5, x_stream_offset="first")
-    it.channel.ack(1)
-    it.channel.reject(2, requeue=True)
+    it.channel.ack(1, multiple=True)
 
     assert sorted(tag for tag, *_ in it.deliveries) == ["one", "two"]
     assert it.channel.vhost.queue("s").message_count == 1
@@ -107,3 +106,32 @@ def test_what_a_stream_does_not_do() -> None:
     it.channel.qos(0)
     with pytest.raises(SoftError, match="prefetch"):
         it.channel.consume("s")
+
+
+def test_headers_that_are_lists_or_tables_are_not_kept() -> None:
+    it = stream()
+    it.publish("s", "a", headers={"list": [1], "table": {"a": 1}, "number": 1})
+    it.consume("s", prefetch=1, x_stream_offset="first")
+
+    assert it.deliveries[0][3].headers == {"number": 1, "x-stream-offset": 0}
+
+
+@pytest.mark.parametrize("verdict", ["nack", "reject"])
+@pytest.mark.parametrize("requeue", [True, False])
+def test_what_is_not_acknowledged_but_refused_closes_the_connection(verdict: str, requeue: bool) -> None:
+    it = stream()
+    it.publish("s", "a")
+    it.consume("s", prefetch=1, x_stream_offset="first")
+
+    with pytest.raises(HardError) as refused:
+        getattr(it.channel, verdict)(1, requeue=requeue)
+    assert refused.value.code == 540
+
+
+def test_a_stream_is_deleted_whatever_the_conditions_and_says_nothing_of_its_messages() -> None:
+    it = stream()
+    it.publish("s", "a")
+    it.consume("s", prefetch=1)
+
+    assert it.channel.vhost.delete_queue("s", if_unused=True, if_empty=True) == 0
+    assert "s" not in it.channel.vhost.queues
