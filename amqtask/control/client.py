@@ -123,6 +123,14 @@ class Inspect(Caller[T]):
         """Their memory, as text."""
         return self.call("memsample")
 
+    def memdump(self, samples: int = 10) -> T:
+        """The last samples of their memory, as text."""
+        return self.call("memdump", {"samples": samples})
+
+    def objgraph(self, type: str = "Request", *, num: int = 200, max_depth: int = 10) -> T:  # noqa: A002 - Celery's name
+        """Have one of their processes draw what holds objects of a type; the file's name. Takes its time."""
+        return self.call("objgraph", {"type": type, "num": num, "max_depth": max_depth})
+
     def memory(self) -> T:
         """Bytes of memory by process."""
         return self.call("memory")

@@ -76,8 +76,13 @@ class NodeView(Protocol):
         then: Callable[[list[ProcessAnswer]], None],
         *,
         one: bool = False,
+        patience: float | None = None,
     ) -> None:
-        """Ask all processes, or `one`; `then` is called when all have answered, or time is up."""
+        """Ask all processes, or `one`; `then` is called when all have answered, or after `patience` seconds."""
+        ...
+
+    def sample_memory(self) -> Sequence[tuple[float, int]]:
+        """Take a sample of what all processes need together; the last ones: when (seconds since the epoch), bytes."""
         ...
 
     def order(self, method: str, arguments: Arguments, *, keep: bool) -> None:

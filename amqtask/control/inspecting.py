@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from amqtask.control.commands import Arguments, CommandFailed, Done, NodeView, Parameter, ProcessAnswer, Spec, Type
+from amqtask.control.memory import MEMORY
 from amqtask.core.message import Json
 from amqtask.core.standing import texts
 
@@ -94,15 +95,6 @@ def _clock(view: NodeView, arguments: Arguments, done: Done) -> None:
 
 def _processes(view: NodeView, arguments: Arguments, done: Done) -> None:
     done(view.processes())
-
-
-def _memory(view: NodeView, arguments: Arguments, done: Done) -> None:
-    done({str(process["pid"]): process["memory"] for process in view.processes()})
-
-
-def _memsample(view: NodeView, arguments: Arguments, done: Done) -> None:
-    sizes = [process["memory"] for process in view.processes()]
-    done(f"{sum(size for size in sizes if isinstance(size, int)) / 2**20:.2f}MB")
 
 
 def _orders(view: NodeView, arguments: Arguments, done: Done) -> None:
@@ -221,8 +213,7 @@ INSPECT = (
     ),
     Spec(name="clock", kind="inspect", help="The logical clock.", run=_clock),
     Spec(name="processes", kind="inspect", help="Each process: state, task, memory, counters.", run=_processes),
-    Spec(name="memory", kind="inspect", help="Bytes of memory by process.", run=_memory),
-    Spec(name="memsample", kind="inspect", help="The memory of all processes together.", run=_memsample),
+    *MEMORY,
     Spec(name="orders", kind="inspect", help="What was set and holds.", run=_orders),
     Spec(name="commands", kind="inspect", help="The commands that the nodes know.", run=_commands),
     Spec(

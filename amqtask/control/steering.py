@@ -145,6 +145,12 @@ def _forget(view: NodeView, arguments: Arguments, done: Done) -> None:
     done({"ok": f"{key} is forgotten"})
 
 
+def _election(view: NodeView, arguments: Arguments, done: Done) -> None:
+    raise CommandFailed(
+        "these nodes hold no elections: where one of many must act, RabbitMQ chooses it (beat's leader)"
+    )
+
+
 _TERMINATE = (Parameter("terminate", "flag", False), Parameter("signal", "text", "SIGTERM"))
 
 CONTROL = (
@@ -244,6 +250,13 @@ CONTROL = (
     _events("disable_events"),
     _act("heartbeat", "Send a sign of life now."),
     _act("shutdown", "Finish what runs, and end.", Parameter("msg", "any", None)),
+    Spec(
+        name="election",
+        kind="control",
+        help="Celery's election of a worker; not held here.",
+        run=_election,
+        parameters=(Parameter("id", "any", None), Parameter("topic", "any", None), Parameter("action", "any", None)),
+    ),
     Spec(
         name="forget",
         kind="control",

@@ -11,6 +11,7 @@ from amqtask.core.protocol import read_body
 from amqtask.core.standing import texts
 from amqtask.errors import MessageError
 from amqtask.worker.execution import Execution
+from amqtask.worker.objects import draw
 
 if TYPE_CHECKING:
     from amqtask.worker.node import Node
@@ -143,4 +144,5 @@ QUESTIONS: Mapping[str, Callable[["Node", Mapping[str, Json]], Json]] = {
     "query_task": _query_task,
     "stats": _stats,
     "terminate": _terminate,
+    "objgraph": lambda node, arguments: draw(arguments),
 }

@@ -40,11 +40,18 @@ class Asking:
         self._silent: set[Process] = set()
 
     def ask(
-        self, processes: Sequence[Process], question: str, arguments: Mapping[str, Json], now: float, then: Then
+        self,
+        processes: Sequence[Process],
+        question: str,
+        arguments: Mapping[str, Json],
+        now: float,
+        then: Then,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
-        """Ask these processes; `then` gets what they said, None for those that said nothing in time."""
+        """Ask these processes; `then` gets what they said, None for those that said nothing in time (seconds)."""
         ticket = next(self._tickets)
-        asked = _Question(now + PATIENCE, then, dict.fromkeys(processes))
+        asked = _Question(now + patience, then, dict.fromkeys(processes))
         note: Note = {"do": "ask", "ticket": ticket, "question": question, "arguments": dict(arguments)}
         for process in processes:
             if process in self._silent or self._unanswered.get(process, 0) >= MOST_UNANSWERED or not process.ready:
@@ -80,12 +87,11 @@ class Asking:
     def turn(self, now: float) -> float:
         """Go on without those that are late; when the next one will be."""
         for ticket, question in list(self._questions.items()):
-            if question.due > now:
-                return question.due  # they are in the order of their deadlines
-            self._silent |= question.open
-            question.open.clear()
-            self._look(ticket, question)
-        return NEVER
+            if question.due <= now:
+                self._silent |= question.open
+                question.open.clear()
+                self._look(ticket, question)
+        return min((question.due for question in self._questions.values()), default=NEVER)
 
     def _look(self, ticket: int, question: _Question) -> None:
         if not question.open:

@@ -39,6 +39,17 @@ class Briefing:
     commands: tuple[Mapping[str, Json], ...]
     """Those that the app defines: name, kind, help and parameters."""
 
+    def fact(self, name: str) -> Json:
+        """What is told of the node under this name."""
+        facts: dict[str, Json] = {
+            "conf": dict(self.conf),
+            "conf_given": dict(self.conf_given),
+            "report": self.report,
+            "events": self.events,
+            "commands": [dict(command) for command in self.commands],
+        }
+        return facts[name]
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return asdict(self)

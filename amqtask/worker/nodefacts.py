@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from amqtask.core.message import Json
@@ -42,9 +42,13 @@ def stats(
             "max-concurrency": len(processes) * plan.slots,
             "processes": pids,
             "slots": plan.slots,
+            "threads": plan.slots if plan.pool == "threads" else None,
             "max-tasks-per-child": plan.max_tasks or "N/A",
+            "put-guarded-by-semaphore": False,
             "timeouts": [0, 0],
-            "writes": "N/A",
+            # Nothing is written to processes: each consumes by itself.
+            "writes": {"total": 0, "avg": "0.00", "all": "", "raw": "", "strategy": "N/A"}
+            | {"inqueues": {"active": 0, "total": 0}},
         },
         "autoscaler": None
         if scaler is None
@@ -55,9 +59,15 @@ def stats(
             "userid": address.user,
             "virtual_host": address.vhost,
             "transport": "amqps" if address.tls else "amqp",
+            "transport_options": {},
+            "ssl": address.tls is not None,
             "driver": plan.driver,
             "heartbeat": address.heartbeat,
             "connect_timeout": briefing.connect_timeout,
+            "login_method": address.mechanism,
+            "insist": False,
+            "uri_prefix": None,
+            "failover_strategy": "shuffle" if briefing.shuffle else "order",
             "alternates": [str(other) for other in briefing.addresses[1:]],
         },
         "prefetch_count": sum(plan.prefetch.values()) or len(processes) * plan.slots,
@@ -104,22 +114,6 @@ def board(process: Process, node: str) -> list[dict[str, Json]]:
         }
         for item in process.running()
     ]
-
-
-def bare_queue(name: str) -> Mapping[str, Json]:
-    """A queue of which nothing but the name is known."""
-    return {
-        "name": name,
-        "exchange": {"name": "", "type": "direct"},
-        "routing_key": name,
-        "queue_arguments": None,
-        "binding_arguments": None,
-        "durable": True,
-        "exclusive": False,
-        "auto_delete": False,
-        "no_ack": False,
-        "alias": None,
-    }
 
 
 def _state(process: Process) -> str:

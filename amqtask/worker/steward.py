@@ -1,5 +1,6 @@
 """Steward: controls a node from afar. It lives in the supervisor's loop; its agent's thread talks to the broker."""
 
+import collections
 import os
 import signal
 import time
@@ -13,20 +14,24 @@ from amqtask.control.steering import CONTROL
 from amqtask.core.message import Json
 from amqtask.core.sharing import Claim
 from amqtask.core.standing import Order, Standing, orders
+from amqtask.core.topology import Topology
 from amqtask.log import event, get_logger
 from amqtask.worker import nodefacts
-from amqtask.worker.asking import Asking
+from amqtask.worker.asking import PATIENCE, Asking
 from amqtask.worker.autoscale import Autoscaler
 from amqtask.worker.briefing import Briefing
 from amqtask.worker.crew import Crew
 from amqtask.worker.pipe import Note
 from amqtask.worker.plan import Plan
 from amqtask.worker.process import Process
+from amqtask.worker.queueform import queue_form
 from amqtask.worker.rates import Rates
 
 logger = get_logger("control")
 
 NEVER = float("inf")
+MOST_SAMPLES = 500
+"""Samples of memory that are remembered."""
 LOOK_EVERY = 1.0
 """Seconds between two looks of the autoscaler."""
 SHARING = ("threads", "asyncio", "gevent", "eventlet")
@@ -102,6 +107,7 @@ class NodeSteward:
         self._asking = Asking()
         self._rates = Rates(lambda task, claim: self._agent.claim(task, claim) if self._agent else None)
         self._standing = Standing()
+        self._samples: collections.deque[tuple[float, int]] = collections.deque(maxlen=MOST_SAMPLES)
         self._begun = time.time()
         self._processed_before = 0
         self._autoscaler: Autoscaler | None = None
@@ -228,24 +234,13 @@ class NodeSteward:
             if order.method == "cancel_consumer":
                 found.pop(queue, None)
             elif order.method == "add_consumer":
-                found.setdefault(queue, nodefacts.bare_queue(queue))
+                found.setdefault(queue, queue_form(Topology(), queue))
             elif order.method == "pause":
                 paused.add(queue)
         return {name: {**form, "paused": name in paused} for name, form in found.items()}
 
     def fact(self, name: str) -> Json:
-        match name:
-            case "conf":
-                return dict(self._briefing.conf)
-            case "conf_given":
-                return dict(self._briefing.conf_given)
-            case "report":
-                return self._briefing.report
-            case "events":
-                return self._briefing.events
-            case "commands":
-                return [dict(command) for command in self._briefing.commands]
-        return None
+        return self._briefing.fact(name)
 
     def stats(self) -> dict[str, Json]:
         return nodefacts.stats(
@@ -276,12 +271,18 @@ class NodeSteward:
         then: Callable[[list[ProcessAnswer]], None],
         *,
         one: bool = False,
+        patience: float | None = None,
     ) -> None:
         processes = self._crew.processes()
         if one:
             # One that is free, if there is any: it answers soonest.
             processes = sorted(processes, key=lambda process: (not process.ready, len(process.running())))[:1]
-        self._asking.ask(processes, question, arguments, time.monotonic(), then)
+        self._asking.ask(processes, question, arguments, time.monotonic(), then, patience=patience or PATIENCE)
+
+    def sample_memory(self) -> Sequence[tuple[float, int]]:
+        sizes = (process["memory"] for process in self.processes())
+        self._samples.append((time.time(), sum(size for size in sizes if isinstance(size, int))))
+        return list(self._samples)
 
     def order(self, method: str, arguments: Arguments, *, keep: bool) -> None:
         changes = list(orders(method, arguments, time.time()))
