@@ -114,7 +114,8 @@ def _lines(node: str, value: Any) -> list[str]:
         return [f"{node}:", *(f"  {_item(item)}" for item in value)]
     if isinstance(value, dict):
         return [f"{node}:", *(f"  {name}: {_short(item)}" for name, item in value.items())]
-    return [f"{node}: {value}"]
+    first, *more = str(value).splitlines() or [""]
+    return [f"{node}:", f"  {first}", *(f"  {line}" for line in more)] if more else [f"{node}: {first}"]
 
 
 def _item(item: Any) -> str:

@@ -255,7 +255,7 @@ CONTROL = (
         kind="control",
         help="Celery's election of a worker; not held here.",
         run=_election,
-        parameters=(Parameter("id", "any", None), Parameter("topic", "any", None), Parameter("action", "any", None)),
+        parameters=(Parameter("id", "text", None), Parameter("topic", "text", None), Parameter("action", "any", None)),
     ),
     Spec(
         name="forget",

@@ -27,6 +27,9 @@ def stats(
     address = briefing.addresses[0]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     pids: list[Json] = [process.pid for process in processes]
+    # Nothing is written to processes: each consumes by itself.
+    waiting: dict[str, Json] = {"active": 0, "total": 0}
+    writes: dict[str, Json] = {"total": 0, "avg": "0.00", "all": "", "raw": "", "strategy": "N/A", "inqueues": waiting}
     loads: list[Json] = [round(value, 2) for value in os.getloadavg()]
     return {
         "pid": os.getpid(),
@@ -46,9 +49,7 @@ def stats(
             "max-tasks-per-child": plan.max_tasks or "N/A",
             "put-guarded-by-semaphore": False,
             "timeouts": [0, 0],
-            # Nothing is written to processes: each consumes by itself.
-            "writes": {"total": 0, "avg": "0.00", "all": "", "raw": "", "strategy": "N/A"}
-            | {"inqueues": {"active": 0, "total": 0}},
+            "writes": writes,
         },
         "autoscaler": None
         if scaler is None
