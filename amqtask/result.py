@@ -244,8 +244,12 @@ class AsyncResult(Generic[R_co]):
         self._access.backend.forget(self.id)
 
     def revoke(self, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
-        """Have the task not started; `terminate` ends it with `signal` if it runs already."""
-        self._access.revoke(self.id, terminate, signal)
+        """Have the task not started, nor those before it in its chain; `terminate` ends with `signal` what runs."""
+        before: Handle | None = self
+        while before is not None:
+            for leaf in before.leaves():
+                self._access.revoke(leaf.id, terminate, signal)
+            before = before.parent
 
     def ref(self) -> ResultRef:
         """Where to ask for this result, as a value."""

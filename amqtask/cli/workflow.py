@@ -4,6 +4,7 @@ import json
 
 import click
 
+from amqtask.cli import fleet
 from amqtask.cli.target import Target, target_options
 from amqtask.core.workflow_view import MOST_SHOWN, as_json, as_mermaid, as_text, headline
 from amqtask.exits import FAILED
@@ -49,3 +50,31 @@ def show(target: Target, /, root_id: str, mermaid: bool, as_json_: bool, everyth
     for line in as_mermaid(nodes, most=most) if mermaid else as_text(nodes, most=most):
         click.echo(line)
     return 0
+
+
+@workflow.command()
+@target_options
+@click.argument("root_ids", metavar="ROOT_ID…", nargs=-1, required=True)
+@click.option("--terminate", is_flag=True, help="End steps that run, too.")
+@click.option("--signal", default="SIGTERM", metavar="NAME", help="With --terminate: with this signal.")
+@click.option("-t", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@click.option("--json", "as_json_", is_flag=True, help="One JSON object: the answers by node.")
+@click.pass_obj
+def cancel(
+    target: Target,
+    /,
+    root_ids: tuple[str, ...],
+    terminate: bool,
+    signal: str,
+    timeout: float | None,
+    as_json_: bool,
+) -> int:
+    """Have no more steps of these workflows started.
+
+    What has not started is REVOKED when its turn comes; a chord that so never completes gives its errbacks one
+    ChordError. Nodes that start later know of it, for seven days.
+    """
+    with target.load_any_app() as app:
+        nodes = app.control.to(timeout=timeout)
+        answers = nodes.revoke_root(*root_ids, terminate=terminate, signal=signal, reply=True)
+        return fleet.show(answers, as_json=as_json_)

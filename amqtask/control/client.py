@@ -189,6 +189,14 @@ class Control(Caller[T]):
         """Revoke tasks and end those that run."""
         return self.revoke(*ids, terminate=True, signal=signal, reply=reply)
 
+    def revoke_root(self, *roots: str, terminate: bool = False, signal: str = "SIGTERM", reply: bool = False) -> T:
+        """Have no task started whose workflow has one of these roots; `terminate` ends those that run.
+
+        A chain's root is its first task, that of a group its own id; errbacks are called all the same.
+        """
+        arguments: dict[str, Json] = {"root_id": list(roots), "terminate": terminate, "signal": signal}
+        return self.call("revoke_root", arguments, reply=reply)
+
     def revoke_by_stamped_headers(
         self, headers: Mapping[str, Json], *, terminate: bool = False, signal: str = "SIGTERM", reply: bool = False
     ) -> T:

@@ -35,6 +35,20 @@ def _terminate(view: NodeView, arguments: Arguments, done: Done) -> None:
     view.ask("terminate", {"ids": list(ids), "signal": name}, answered)
 
 
+def _revoke_root(view: NodeView, arguments: Arguments, done: Done) -> None:
+    roots = texts(arguments["root_id"])
+    _order(view, "revoke_root", {"root_id": list(roots)}, always=True)
+    if not arguments["terminate"]:
+        done({"ok": f"workflows {', '.join(roots)} flagged as revoked"})
+        return
+
+    def answered(answers: list[ProcessAnswer]) -> None:
+        ended = [text for answer in answers for text in texts(answer.value)]
+        done({"ok": f"workflows {', '.join(roots)} flagged as revoked; ended: {', '.join(ended) or 'nothing'}"})
+
+    view.ask("terminate", {"roots": list(roots), "signal": _signal(arguments["signal"])}, answered)
+
+
 def _signal(value: Json) -> str:
     text = str(value).upper()
     if text.isdigit():
@@ -168,6 +182,14 @@ CONTROL = (
         help="End tasks that run, with a signal.",
         run=_terminate,
         parameters=(Parameter("signal"), Parameter("task_id", "texts")),
+    ),
+    Spec(
+        name="revoke_root",
+        kind="control",
+        help="Have no more steps of workflows started; with terminate, end those that run.",
+        run=_revoke_root,
+        parameters=(Parameter("root_id", "texts"), *_TERMINATE),
+        lasting=True,
     ),
     Spec(
         name="revoke_by_stamped_headers",

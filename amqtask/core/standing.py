@@ -14,7 +14,7 @@ REVOKE_FOR = 7 * 86_400.0
 """Seconds for which a revoke is remembered: what is delayed may be due in days."""
 MOST_REVOKED = 50_000
 
-ALWAYS_KEPT = frozenset({"revoke", "revoke_by_stamped_headers", "pause", "resume"})
+ALWAYS_KEPT = frozenset({"revoke", "revoke_root", "revoke_by_stamped_headers", "pause", "resume"})
 """Commands whose orders go to the control log although nobody asks for it."""
 
 
@@ -49,6 +49,9 @@ def orders(method: str, arguments: Mapping[str, Json], at: float) -> Iterator[tu
         case "revoke" | "terminate":
             for task_id in texts(arguments.get("task_id")):
                 yield f"revoke:{task_id}", Order("revoke", {"task_id": task_id}, at)
+        case "revoke_root":
+            for root_id in texts(arguments.get("root_id")):
+                yield f"root:{root_id}", Order(method, {"root_id": root_id}, at)
         case "revoke_by_stamped_headers":
             headers = arguments.get("headers")
             for name, values in headers.items() if isinstance(headers, dict) else ():
@@ -110,4 +113,4 @@ class Standing:
 
 def is_revoke(order: Order) -> bool:
     """Whether it has a task not started; such orders are many, and are forgotten in time."""
-    return order.method in ("revoke", "revoke_by_stamped_headers")
+    return order.method in ("revoke", "revoke_root", "revoke_by_stamped_headers")

@@ -9,6 +9,7 @@ from amqtask.core.message import Json
 from amqtask.core.outcome import Revoked
 from amqtask.core.request import Request
 from amqtask.core.standing import MOST_REVOKED, texts
+from amqtask.core.workflow import ERRBACK, MARK
 from amqtask.effective import Effective
 from amqtask.errors import SoftTimeLimitExceeded
 from amqtask.log import event, get_logger
@@ -36,6 +37,7 @@ class Steering:
         self.started: collections.Counter[str] = collections.Counter()
         """How many executions were started, by task."""
         self._revoked: dict[str, None] = {}
+        self._roots: dict[str, None] = {}
         self._stamped: set[tuple[str, str]] = set()
         self._soft_hard: dict[str, tuple[float | None, float | None]] = {}
         self._limited: dict[str, Effective] = {}
@@ -73,6 +75,9 @@ class Steering:
         """Whether a task is not to be started."""
         if request.id in self._revoked:
             return True
+        if self._roots and request.root_id in self._roots and request.headers.get(MARK) != ERRBACK:
+            # Who is told of a failure hears of this one, too.
+            return True
         if not self._stamped:
             return False
         return any((name, text) in self._stamped for name in request.stamps for text in texts(request.stamps[name]))
@@ -89,11 +94,16 @@ class Steering:
         return limited
 
     def terminate(self, arguments: Mapping[str, Json]) -> list[str]:
-        """End what runs of these ids, or with these stamps; the ids of what was ended."""
+        """End what runs of these ids, of these roots, or with these stamps; the ids of what was ended."""
         ids, name = set(texts(arguments.get("ids"))), str(arguments.get("signal"))
+        roots = set(texts(arguments.get("roots")))
         headers = arguments.get("headers")
         stamps = {(k, text) for k, v in headers.items() for text in texts(v)} if isinstance(headers, dict) else set()
-        found = [e for e in self._node.active() if not e.ended and (e.id in ids or _has_stamp(e, stamps))]
+
+        def is_meant(execution: Execution) -> bool:
+            return execution.id in ids or execution.request.root_id in roots or _has_stamp(execution, stamps)
+
+        found = [execution for execution in self._node.active() if not execution.ended and is_meant(execution)]
         for execution in found:
             self._end(execution, name)
         return [execution.id for execution in found]
@@ -120,7 +130,7 @@ class Steering:
 
     def _obey_now(self, method: str, arguments: Mapping[str, Json]) -> None:
         self._obey(method, arguments)
-        if method in ("revoke", "revoke_by_stamped_headers"):
+        if method in ("revoke", "revoke_root", "revoke_by_stamped_headers"):
             for execution in self._node.reserved():
                 if self.is_revoked(execution.request):
                     self._node.drop(execution, Revoked())
@@ -131,9 +141,9 @@ class Steering:
         queue, task = str(arguments.get("queue")), str(arguments.get("task_name"))
         match method:
             case "revoke":
-                self._revoked.update(dict.fromkeys(texts(arguments.get("task_id"))))
-                while len(self._revoked) > MOST_REVOKED:
-                    del self._revoked[next(iter(self._revoked))]
+                _remember(self._revoked, texts(arguments.get("task_id")))
+            case "revoke_root":
+                _remember(self._roots, texts(arguments.get("root_id")))
             case "revoke_by_stamped_headers":
                 headers = arguments.get("headers")
                 for name, values in headers.items() if isinstance(headers, dict) else ():
@@ -159,6 +169,8 @@ class Steering:
         match kind:
             case "revoke":
                 self._revoked.pop(name, None)
+            case "root":
+                self._roots.pop(name, None)
             case "stamped":
                 header, _, value = name.partition("=")
                 self._stamped.discard((header, value))
@@ -192,6 +204,12 @@ class Steering:
         for queue in wanted:
             if queue not in consumed:
                 node.consumer.add(Subscription(queue=queue, prefetch=node.flow.window(queue)))
+
+
+def _remember(ids: dict[str, None], more: list[str]) -> None:
+    ids.update(dict.fromkeys(more))
+    while len(ids) > MOST_REVOKED:
+        del ids[next(iter(ids))]
 
 
 def _has_stamp(execution: Execution, stamps: set[tuple[str, str]]) -> bool:

@@ -12,7 +12,7 @@ from amqtask.workflowlog import WorkflowLog
 
 def mark_of(request: Request) -> dict[str, HeaderValue]:
     """The header that what follows a task has as well, if the task has it."""
-    return {MARK: STEP} if MARK in request.headers else {}
+    return {MARK: request.headers[MARK]} if MARK in request.headers else {}
 
 
 class Steps:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.eventually import eventually
 from tests.support.program import Scratch
 
 MakeScratch = Callable[..., Scratch]
@@ -129,3 +130,69 @@ def test_plain_tasks_are_not_recorded(scratch: MakeScratch) -> None:
         root = app.python("from tasks import *; r = group(add.s(1, 1), add.s(2, 2)).delay(); print(r.id)").strip()
         all_in(app, root, {"SUCCESS": 2})
         assert app.run("workflow", "show", task, "-A", "tasks:app").returncode == 1
+
+
+CANCELLED = """
+import tasks
+from tasks import add, chain, chord, group, slow, total, witness
+from amqtask import ChordError, TaskRevoked
+
+def outcome(result):
+    try:
+        return result.get(timeout=60)
+    except (ChordError, TaskRevoked) as error:
+        return type(error).__name__
+
+line = chain(slow.si("first"), add.si(1, 1), add.s(1)).delay()
+joined = chord([add.si(n, n) for n in range(3)], total.s().on_error(witness.s())).delay()
+later = group(add.si(1, 1).set(countdown=2), add.si(2, 2).set(countdown=2)).delay()
+tasks.wait_for("slow first")
+roots = [line.parent.parent.id, joined.parent.id, later.id]
+answers = tasks.app.control.to(timeout=30, limit=1).revoke_root(*roots, reply=True)
+assert len(answers) == 1, answers
+open("go", "w").close()
+print(outcome(line), outcome(joined), *(outcome(one) for one in later), line.parent.parent.get(timeout=60))
+print(roots[0], roots[1], joined.id)
+"""
+
+
+def test_cancelling_a_root_drops_what_has_not_started_and_tells_errbacks_of_chords(scratch: MakeScratch) -> None:
+    app = scratch(
+        TASKS
+        + """
+    from pathlib import Path
+
+    def wait_for(line):
+        while line not in Path(JOURNAL).read_text().splitlines():
+            time.sleep(0.02)
+
+    @app.task
+    def slow(name):
+        note("slow", name)
+        while not Path("go").exists():
+            time.sleep(0.02)
+        return name
+    """
+    )
+    app.journal.touch()
+    with app.worker("-c", "1"):
+        said, ids = app.python(CANCELLED).splitlines()
+        line, joined, body = ids.split()
+        eventually(lambda: f"witness {body}" in app.lines(), 30, lambda: str(app.lines()))
+        tree = all_in(app, line, {"SUCCESS": 1, "REVOKED": 1, "SKIPPED": 1})
+        all_in(app, joined, {"REVOKED": 3, "SKIPPED": 1, "SUCCESS": 1})
+    assert said == "TaskRevoked ChordError TaskRevoked TaskRevoked first"
+    assert tree["tree"][0]["status"] == "REVOKED"
+
+    # A node that starts later knows of it.
+    with app.worker("-c", "1"):
+        code = f"from tasks import *; r = add.apply_async((1, 1), root_id={line!r}); print(r.get(propagate=False))"
+        assert "revoked" in app.python(code)
+        assert app.lines() == ["slow first", f"witness {body}"]
+
+
+def test_cancelling_where_no_node_listens_is_exit_code_69(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    done = app.run("workflow", "cancel", "some-root", "-t", "1", "-A", "tasks:app")
+    assert done.returncode == 69
+    assert "no node answered" in done.stderr

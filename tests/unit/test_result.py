@@ -173,6 +173,17 @@ def test_revoking_is_the_apps_work(backend: MemoryBackend) -> None:
         AsyncResult("a", ResultAccess(backend=backend)).revoke()
 
 
+def test_revoking_the_end_of_a_chain_revokes_what_is_before_it(backend: MemoryBackend) -> None:
+    revoked: list[str] = []
+    access = ResultAccess(backend=backend, revoke=lambda task_id, *how: revoked.append(task_id))
+    first = AsyncResult("a", access)
+    header = GroupResult("g", [AsyncResult("b", access), AsyncResult("c", access)], access, parent=first)
+
+    AsyncResult("d", access, parent=header).revoke()
+
+    assert revoked == ["d", "b", "c", "a"]
+
+
 def test_handles_of_one_id_are_equal(access: ResultAccess) -> None:
     assert AsyncResult("a", access) == AsyncResult("a", access)
     assert len({AsyncResult("a", access), AsyncResult("a", access), AsyncResult("b", access)}) == 2

@@ -91,3 +91,11 @@ def test_what_is_no_order_is_refused() -> None:
 
 def test_one_or_many_texts_are_a_list() -> None:
     assert (texts(None), texts("a"), texts(["a", 1]), texts(5)) == ([], ["a"], ["a", "1"], ["5"])
+
+
+def test_a_workflow_is_revoked_by_its_root_and_forgotten_like_other_revokes() -> None:
+    held = Standing()
+    apply(held, "revoke_root", root_id=["a", "b"], at=0.0)
+
+    assert [key for key, _ in held.items(0.0)] == ["root:a", "root:b"]
+    assert held.items(standing.REVOKE_FOR + 1) == []
