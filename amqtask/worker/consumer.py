@@ -13,7 +13,7 @@ from amqtask.core.declare import Arguments, DeclareOp, DeclareQueue
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.window import Window
 from amqtask.drivers.base import Channel, Connection, QuietSink
-from amqtask.errors import BrokerError, ChannelClosed
+from amqtask.errors import BrokerError, ChannelClosed, NotFound
 from amqtask.log import event, get_logger
 from amqtask.session import NEVER
 
@@ -86,6 +86,9 @@ class Consumer(QuietSink):
         self._verdicts: collections.deque[tuple[Delivery, Verdict]] = collections.deque()
         self._tags: dict[str, str] = {}
         self._missing: dict[str, float] = {}
+        self._lost_tags: dict[str, str] = {}
+        self._taken_back: set[str] = set()
+        """The tags of consumers that were cancelled, whose queues are still there: their messages come again."""
         self._stopping = False
         self._cancelled: dict[str, str] = {}
         self.paused = False
@@ -95,6 +98,10 @@ class Consumer(QuietSink):
     def generation(self) -> int:
         """The generation of the channel that is open now; deliveries of an older one are void."""
         return self._generation
+
+    def is_void(self, delivery: Delivery) -> bool:
+        """Whether the broker gives this delivery to somebody else. From any thread."""
+        return delivery.generation != self._generation or delivery.consumer_tag in self._taken_back
 
     @property
     def unsettled(self) -> int:
@@ -223,12 +230,8 @@ class Consumer(QuietSink):
     def cancelled(self, consumer_tag: str) -> None:
         queue = self._tags.pop(consumer_tag, None)
         if queue is not None and not self._stopping:
-            logger.warning(
-                "the broker cancelled the consumer of %r (the queue was deleted, or its node went down)",
-                queue,
-                extra=event("consumer-cancelled", queue=queue),
-            )
             self._missing[queue] = 0.0
+            self._lost_tags[queue] = consumer_tag
 
     def closed(self, error: BrokerError) -> None:
         hint = f"; a task runs longer than it waits: {MORE_TIME}" if OVERDUE in error.text else ""
@@ -245,6 +248,8 @@ class Consumer(QuietSink):
         self._channel = channel
         self._generation = channel.generation
         self._missing.clear()
+        self._lost_tags.clear()
+        self._taken_back.clear()
         self._cancelled.clear()
         if not self._stopping and not self.paused:
             for subscription in self._subscriptions.values():
@@ -258,12 +263,34 @@ class Consumer(QuietSink):
     def _resubscribe(self, now: float) -> float:
         """Declare and consume again the queues whose consumer the server cancelled; when to try next."""
         for queue, due in list(self._missing.items()):
+            if self._connection is None:
+                break
             if due == 0.0:
                 self._missing[queue] = now + RESUBSCRIBE_DELAY
-            elif due <= now and self._connection is not None:
+                self._explain_cancel(self._connection, queue)
+            elif due <= now:
                 self._missing.pop(queue)
                 self._revive(self._connection, queue, now)
         return min(self._missing.values(), default=NEVER)
+
+    def _explain_cancel(self, connection: Connection, queue: str) -> None:
+        """Say why a consumer was cancelled: AMQP does not, but whether the queue is still there tells it."""
+        probe = connection.channel(QuietSink(), confirms=False)
+        tag = self._lost_tags.pop(queue, "")
+        try:
+            probe.declare(DeclareQueue(name=queue, passive=True))
+            probe.close()
+        except NotFound:
+            why = "the queue was deleted, or its node went down"
+        except ChannelClosed as error:
+            why = str(error)
+        else:
+            # As RabbitMQ from 4.3 on does with `consumer_timeout`.
+            self._taken_back.add(tag)
+            why = f"it took its messages back; if a task runs longer than it waits, {MORE_TIME}"
+        logger.warning(
+            "the broker cancelled the consumer of %r: %s", queue, why, extra=event("consumer-cancelled", queue=queue)
+        )
 
     def _revive(self, connection: Connection, queue: str, now: float) -> None:
         subscription = self._subscriptions.get(queue)

@@ -25,6 +25,7 @@ from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
 from amqtask.worker.chords import chords_of
+from amqtask.worker.comeback import Comebacks
 from amqtask.worker.consumer import Consumer, Subscription
 from amqtask.worker.deaths import GRACE, Deaths
 from amqtask.worker.execute import Executing
@@ -84,7 +85,7 @@ class Node:
             settle=self._settle,
             ended=self._ended,
             later=self.call_later,
-            is_void=lambda delivery: delivery.generation != self.consumer.generation,
+            is_void=lambda delivery: self.consumer.is_void(delivery),
         )
         self._backlog = Backlog(options.queues, strict=options.strict)
         executor.wait_in(self._backlog)
@@ -124,6 +125,7 @@ class Node:
             ack_delay=options.ack_delay,
             slots=executor.capacity,
         )
+        self._comebacks = Comebacks(self._running, self._held, self.consumer, self.finisher.finish, self.call_later)
         self._ticks = Ticks(self.clock, self._wake, app.publisher.send)
         self.session = Session(
             app.session_options,
@@ -232,16 +234,7 @@ class Node:
             reason = DropReason.CONTENT_REFUSED if isinstance(error, ContentRefused) else DropReason.MALFORMED
             self.finisher.refuse(delivery, queue, Refused(reason, str(error)))
             return
-        running = self._running.get(request.id)
-        if (
-            running is not None
-            and delivery.redelivered
-            and not running.ended
-            and running.request.headers.get(COPY) == request.headers.get(COPY)
-        ):
-            # The connection was lost while it ran: this is its own message again.
-            running.delivery = delivery
-            logger.info("%s came again while it runs; it does not run twice", label(running), extra=event("attached"))
+        if self._comebacks.attach(request, delivery):
             return
         if (task := self._tasks.find(request.task)) is None:
             unknown = f"no task {request.task!r} is registered here"
@@ -311,6 +304,7 @@ class Node:
     def _drain(self) -> None:
         self._stopping = True
         self.consumer.stop()
+        self._comebacks.close()
         for execution in self.executor.drain():
             self._hand_back(execution)
         for execution in self.reserved():
@@ -363,11 +357,12 @@ class Node:
 
     def _finish(self, execution: Execution, outcome: Outcome) -> None:
         ran = self.clock.monotonic() - execution.started if execution.started else 0.0
-        if ran < self._suspicious:
+        if ran < self._suspicious and not self.consumer.is_void(execution.delivery):
             self.finisher.finish(execution, outcome)
             return
         # This process may have been frozen for so long that the broker gave it up: the I/O thread finds that out first.
-        self.call_later(SECOND_LOOK, lambda: self.finisher.finish(execution, outcome))
+        self.limits.remove(execution)
+        self.call_later(SECOND_LOOK, lambda: self._comebacks.ended(execution, outcome))
 
     def _settle(self, delivery: Delivery, verdict: Verdict, queue: str) -> None:
         self.consumer.settle(delivery, verdict, at_once=self._backlog.is_low(queue, self.executor.capacity))

@@ -1,8 +1,10 @@
 """A private RabbitMQ for tests that break it."""
 
 import itertools
+import json
 import re
 from collections import deque
+from collections.abc import Iterable
 from functools import cached_property
 
 from amqtask.testing.rabbitmq import PrivateRabbitMQ
@@ -82,6 +84,22 @@ class RabbitNode(PrivateRabbitMQ):
         """What the client of this connection says that it can do."""
         lines = self.ctl("list_connections", "client_properties").splitlines()
         return set(re.findall(r'"([\w.]+)",true', next(line for line in lines if name in line)))
+
+    def cut_off(self) -> None:
+        """Let this member of a cluster and the others hear nothing of each other until `reach`."""
+        self.ctl("eval", "[{erlang:set_cookie(Node, cut), erlang:disconnect_node(Node)} || Node <- nodes()].")
+
+    def reach(self, others: Iterable["RabbitNode"]) -> None:
+        """End a `cut_off`."""
+        names = ", ".join(f"'{other.name}'" for other in others)
+        self.ctl(
+            "eval",
+            f"[{{erlang:set_cookie(Node, erlang:get_cookie()), net_kernel:connect_node(Node)}} || Node <- [{names}]].",
+        )
+
+    def running_members(self) -> int:
+        """How many members of its cluster run, as this one sees it."""
+        return len(json.loads(self.ctl("cluster_status", "--formatter", "json"))["running_nodes"])
 
     def heal(self) -> None:
         """Undo what a test may have done: frozen, alarmed or dead."""

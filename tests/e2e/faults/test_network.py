@@ -16,6 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.ledger import CONFIG, TASKS, Ledger
 from tests.support.program import Scratch
 from tests.support.proxy import Proxy
+from tests.support.queues import Queues
 
 MakeScratch = Callable[..., Scratch]
 
@@ -61,6 +62,27 @@ def test_a_dead_line_is_noticed_by_heartbeats_and_no_task_is_lost(scratch: MakeS
         way.proxy.heal()
         ledger.settle()
         assert worker.stop() == 0
+
+
+def test_a_task_that_ends_while_the_line_is_dead_is_settled_by_the_message_that_comes_again(
+    scratch: MakeScratch, way: Way
+) -> None:
+    app = scratch(TASKS, CONFIG, url=way.through)
+    ledger = Ledger(app, way.past)
+    with app.worker("-c", "1") as worker:
+        ledger.send(1, 3)
+        ledger.wait_begun(1)
+        way.proxy.stall()
+        way.proxy.cut()
+        eventually(lambda: ledger.ended)
+        way.proxy.heal()
+        worker.wait_for(r"tasks\.mark\[s0\] came again after it had run; it does not run twice")
+        ledger.send(1)
+        ledger.settle()
+        with Queues(way.past) as queues:
+            eventually(lambda: queues.depth("lo") == 0)
+        assert worker.stop() == 0
+    assert not ledger.doubled()
 
 
 def test_a_worker_goes_to_the_next_broker_of_its_list_when_one_is_silent(scratch: MakeScratch, way: Way) -> None:
