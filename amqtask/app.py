@@ -16,6 +16,7 @@ from amqtask.canvas import AnySignature, signature
 from amqtask.clock import Clock, SystemClock
 from amqtask.commanding import OwnCommands
 from amqtask.component import Component
+from amqtask.configuring import ConfigSource, ReadConfig, read_config
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.signature import Signature
 from amqtask.errors import AppClosed, AppNotFound
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from amqtask.assembly import Parts
-    from amqtask.config.load import LoadedConfig
+    from amqtask.config.loaded import LoadedConfig
     from amqtask.config.model import Config
     from amqtask.context import Context
     from amqtask.control.client import AppControl
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-ConfigSource = str | os.PathLike[str] | Mapping[str, object]
 
 ASSEMBLY = "amqtask.assembly"
 """Loaded when an app is first used, not when it is made: importing an app loads no YAML, pydantic or driver."""
@@ -95,6 +94,8 @@ class App:
         self.clock: Clock = clock or SystemClock()
         self._source: ConfigSource | None = config
         self._overrides: list[str] = [f"broker.url={broker}"] if broker else []
+        self._read: ReadConfig = read_config
+        """A worker's processes have another one read it."""
         self._foreign_options: dict[str, TaskOptions] = {}
         self._lock = threading.RLock()
         self._parts: Parts | None = None
@@ -312,7 +313,7 @@ class App:
             raise AppClosed(f"{self.name} was closed; make another App to go on")
         if self._parts is None or self._pid != os.getpid():
             assembly = importlib.import_module(ASSEMBLY)
-            loaded = self._parts.loaded if self._parts is not None else assembly.load(self._source, self._overrides)
+            loaded = self._parts.loaded if self._parts is not None else self._read(self._source, self._overrides)
             self._parts = assembly.Parts(self, loaded, origin=assembly.origin())
             self._pid = os.getpid()
         return self._parts

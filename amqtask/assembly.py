@@ -3,13 +3,11 @@
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
 from amqtask.clock import Clock
-from amqtask.config.load import LoadedConfig, load_config, load_mapping
-from amqtask.config.topology import build_router
+from amqtask.config.loaded import LoadedConfig
 from amqtask.control.client import AppControl
 from amqtask.control.mailbox import Mailbox
 from amqtask.core.backoff import Backoff
@@ -48,13 +46,6 @@ class Owner(Protocol):
         ...
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str]) -> LoadedConfig:
-    """The configuration from what an App was given."""
-    if isinstance(source, Mapping):
-        return load_mapping(source, overrides=overrides, env=os.environ)
-    return load_config(source, overrides=overrides)
-
-
 class Parts:
     """What an app is made of in this process; each part is made when it is first asked for."""
 
@@ -69,7 +60,7 @@ class Parts:
         self.loaded = loaded
         config = loaded.config
         self.config = config
-        self.router = build_router(config)
+        self.router = loaded.router
         self.topology = self.router.topology
         self._tell_of_sent_tasks()
         self.sender = Sender(

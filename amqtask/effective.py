@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from amqtask.config.model import Config
 from amqtask.core.retry import RetryPolicy
 from amqtask.core.settlement import Policy
 from amqtask.task import TaskOptions
+
+if TYPE_CHECKING:
+    from amqtask.config.model import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Effective:
     mandatory: bool
 
 
-def effective(options: TaskOptions, config: Config) -> Effective:
+def effective(options: TaskOptions, config: "Config") -> Effective:
     """Annotations beat the task's own options, which beat the defaults of the configuration."""
     given = config.tasks.annotated(options.name)
     publish, worker, tasks = config.publish, config.worker, config.tasks
@@ -67,7 +69,7 @@ def effective(options: TaskOptions, config: Config) -> Effective:
     )
 
 
-def _retry(options: TaskOptions, config: Config, given: Mapping[str, object]) -> RetryPolicy:
+def _retry(options: TaskOptions, config: "Config", given: Mapping[str, object]) -> RetryPolicy:
     max_retries: Any = options.max_retries
     if "max_retries" in given:
         max_retries = given["max_retries"]

@@ -25,6 +25,7 @@ from amqtask.results.waiting import FinalWatch, aawait_final, afollow, await_fin
 
 R_co = TypeVar("R_co", covariant=True)
 
+
 class AsyncResult(Generic[R_co]):
     """What becomes of a task. Handles are cheap, and two of one id see the same. Thread-safe.
 

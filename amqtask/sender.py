@@ -7,12 +7,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from amqtask.batch import open_batch
 from amqtask.clock import Clock
-from amqtask.config.model import Config
 from amqtask.context import running
 from amqtask.core.delay import LONGEST, Relay, entry, relay_recipe, tree, verified
 from amqtask.core.finding import nearest
@@ -32,6 +31,9 @@ from amqtask.results.access import ResultAccess
 from amqtask.task import CallOptions, TaskOptions
 from amqtask.ticket import Ticket
 
+if TYPE_CHECKING:
+    from amqtask.config.model import Config
+
 TREE = tree()
 VERIFIED_TREE = verified(TREE)
 
@@ -47,7 +49,7 @@ class Sender:
     def __init__(
         self,
         *,
-        config: Config,
+        config: "Config",
         router: Router,
         publisher: Callable[[], Publisher],
         results: Callable[[], ResultAccess],

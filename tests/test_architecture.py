@@ -45,7 +45,7 @@ DRIVER_PARTS = "drivers.frames drivers.replies drivers.stream drivers.wire drive
 # They run while everything else may be broken: no user code, no AMQP.
 SUPERVISOR = (
     "worker.supervisor worker.nursery worker.process worker.pipe worker.plan worker.board worker.reload"
-    " worker.crew worker.crashes worker.budget worker.wakeup"
+    " worker.crew worker.crashes worker.budget worker.wakeup worker.offspring worker.reader"
 )
 
 TABLE = (
@@ -98,6 +98,7 @@ TABLE = (
     Row("task", f"{VALUES} awaiting canvas context hooks result typed"),
     Row("registry", "errors task"),
     Row("commanding", "errors"),
+    Row("configuring", "", types="config.loaded"),
     Row("batch", "errors ticket"),
     Row("effective", f"{VALUES} config.model task"),
     Row("reports", f"{VALUES} log context results.base"),
@@ -116,8 +117,8 @@ TABLE = (
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
-        "errors clock commanding component core.retry core.signature hooks imports lifecycle registry reports result"
-        " task batch canvas",
+        "errors clock commanding component configuring core.retry core.signature hooks imports lifecycle registry reports"
+        " result task batch canvas",
         types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker"
         f" {WATCHED}",
     ),
@@ -125,8 +126,13 @@ TABLE = (
     Row("control.*", f"{PLUMBING} config.model result control.*"),
     Row("events.*", f"{PLUMBING} config.model events.*"),
     # Programs
-    Row(SUPERVISOR, f"errors exits log clock embedded core.backoff config.model {SUPERVISOR}"),
-    Row("worker.bootstrap", "worker.child"),
+    Row(
+        SUPERVISOR,
+        f"errors exits log clock configuring embedded core.backoff config.model {SUPERVISOR}",
+        types="config.loaded",
+    ),
+    Row("worker.bootstrap", "worker.child worker.reader"),
+    Row("worker.hatch", "drivers worker.*"),
     Row("worker.agent", f"{PLUMBING} {WATCHED} drivers worker.*"),
     Row("worker.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* executors executors.base results.base worker.*"),
     Row("beat.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* results.base beat.*"),
@@ -356,14 +362,22 @@ def test_functions_are_short() -> None:
     assert LONG_FUNCTIONS.keys() - long.keys() == set(), "these are short now: take them off the list"
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    program = "import amqtask, json, sys; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize(
+    ("statement", "light"),
+    [
+        ("import amqtask", "amqtask"),
+        ("from amqtask import App", "amqtask.*"),
+        ("import amqtask.worker.child, amqtask.worker.supervisor", "amqtask.*"),
+    ],
+)
+def test_importing_loads_nothing_heavy(statement: str, light: str) -> None:
+    program = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     loaded = set(json.loads(done.stdout))
 
-    assert "amqtask.app" in loaded
+    assert [name for name in loaded if name.startswith(PACKAGE) and not fits(name, f"{PACKAGE} {light}")] == []
     assert [name for name in loaded if fits(name, HEAVY)] == []
 
 

@@ -5,8 +5,9 @@ import json
 import click
 
 from amqtask.cli.target import Target, target_options
-from amqtask.config.load import DEFAULT_FILE, LoadedConfig
-from amqtask.config.render import Setting, settings
+from amqtask.config.load import DEFAULT_FILE
+from amqtask.config.loaded import LoadedConfig, Setting
+from amqtask.config.render import settings
 from amqtask.config.schema import json_schema
 from amqtask.config.topology import build_topology
 from amqtask.config.tree import DEFAULT

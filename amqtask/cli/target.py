@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from amqtask.app import App
-from amqtask.imports import find_app
-
 if TYPE_CHECKING:
-    from amqtask.config.load import LoadedConfig
+    from amqtask.app import App
+    from amqtask.config.loaded import LoadedConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,7 +21,7 @@ class Target:
     config: str | None = None
     overrides: list[str] = field(default_factory=list)
 
-    def load_app(self) -> App:
+    def load_app(self) -> "App":
         """The app of -A, with -C and --set applied.
 
         Raises:
@@ -33,14 +31,18 @@ class Target:
         """
         if self.app is None:
             raise click.UsageError("which app? Give it as -A package.module:app, or in AMQTASK_APP")
+        from amqtask.imports import find_app
+
         app = find_app(self.app)
         if self.config is not None or self.overrides:
             app.configure(self.config, self.overrides)
         return app
 
-    def load_any_app(self) -> App:
+    def load_any_app(self) -> "App":
         """The app of -A with its tasks, or one without tasks that has the configuration only."""
         if self.app is None:
+            from amqtask.app import App
+
             app = App("amqtask")
             app.configure(self.config, self.overrides)
             return app
@@ -54,7 +56,6 @@ class Target:
         Raises:
             ConfigError: with all its mistakes.
         """
-        # A worker's supervisor is this program too; pydantic and YAML would be a third of its memory.
         from amqtask.config.load import load_config
 
         if self.app is not None:

@@ -7,7 +7,7 @@ import click
 
 from amqtask.cli.config import show_warnings, summary
 from amqtask.cli.target import Target, target_options
-from amqtask.config.load import LoadedConfig
+from amqtask.config.loaded import LoadedConfig
 from amqtask.config.meaning import find, to_problem
 from amqtask.config.topology import build_topology
 from amqtask.core.queue_arguments import Version, parse_version

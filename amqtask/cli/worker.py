@@ -1,18 +1,20 @@
 """`amqtask worker`: run a node."""
 
+import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from amqtask.cli.companion import Companion, beat_command
 from amqtask.cli.reload import reload_on_change
 from amqtask.cli.target import Target, target_options
-from amqtask.worker.agent import NodeAgent
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.steward import NodeSteward
-from amqtask.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from amqtask.worker.process import Egg
 
 URL_VARIABLE = "AMQTASK_BROKER_URL"
 POOLS = ("processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
@@ -56,6 +58,25 @@ def _amount(number: int, one: str, many: str | None = None) -> str:
 
 def _split(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for part in value for name in part.split(",") if name.strip())
+
+
+def _hatch(order: Order) -> "Egg | None":
+    """Fork the process that loads the app, and another one that reads the configuration at the same time.
+
+    None in a script that called `app.worker_main()`: what it has loaded is not to be inherited.
+    """
+    if "amqtask.app" in sys.modules:
+        return None
+    from amqtask.worker.reader import Reader
+
+    reader = Reader.start()
+    # Nothing that is made while modules are imported is garbage.
+    gc.disable()
+    from amqtask.worker.hatch import hatch
+
+    egg = hatch(order, reader)
+    gc.enable()
+    return egg
 
 
 @click.command()
@@ -138,9 +159,14 @@ def worker(
         soft_time_limit=soft_time_limit,
         working_folder=os.getcwd(),
     )
+    egg = _hatch(order)
     if reload:
         reload_on_change(Path.cwd())
     options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]
     with Companion(beat_command(target, *options)) as companion:
-        code = Supervisor(order, Terminal(companion if beat else None), NodeSteward(NodeAgent)).run()
+        from amqtask.worker.agent import NodeAgent
+        from amqtask.worker.steward import NodeSteward
+        from amqtask.worker.supervisor import Supervisor
+
+        code = Supervisor(order, Terminal(companion if beat else None), NodeSteward(NodeAgent), egg).run()
     sys.exit(code)

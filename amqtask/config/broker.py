@@ -1,24 +1,14 @@
 """The section `broker`: where it is and how to reach it."""
 
-import math
-import os
-from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
 from amqtask.config.objects import Declare
 from amqtask.config.section import SECRET, Section, wrong
+from amqtask.config.uses import DEFAULT_URL, EMBEDDED, BrokerUses
 from amqtask.config.values import Duration
-from amqtask.core.address import EMBEDDED_VARIABLE, MEMORY, Address, Tls, parse_url
-from amqtask.errors import ConfigError, Problem
-
-DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
-EMBEDDED = "embedded:"
-NOT_EMBEDDED = Problem(
-    message="broker.url is embedded: a broker that lives in the program which uses it, and this is another program",
-    hint="amqtask worker and amqtask dev show the URL of theirs; give it in AMQTASK_BROKER_URL",
-)
+from amqtask.core.address import MEMORY, parse_url
 
 
 class ReconnectConfig(Section):
@@ -66,7 +56,7 @@ def _broker_url(url: str) -> str:
 BrokerUrl: TypeAlias = Annotated[str, AfterValidator(_broker_url), SECRET]
 
 
-class BrokerConfig(Section):
+class BrokerConfig(BrokerUses, Section):
     """The broker and how to reach it."""
 
     url: BrokerUrl | None = Field(
@@ -112,40 +102,11 @@ class BrokerConfig(Section):
             raise wrong("urls", "write url or urls, not both")
         if self.embedded and self.urls is not None and len(self.urls) > 1:
             raise wrong("urls", "embedded: stands alone")
-        if any(url.startswith(f"{MEMORY}:") is not (self.driver == MEMORY) for url in self._given()):
+        if any(url.startswith(f"{MEMORY}:") is not (self.driver == MEMORY) for url in self.given()):
             raise wrong("driver", "the driver memory is for a memory:// URL, and for nothing else")
-        secure = any(url.startswith("amqps:") for url in self._given())
+        secure = any(url.startswith("amqps:") for url in self.given())
         if self.tls is not None and not secure:
             raise wrong("tls", "tls options, but no URL begins with amqps://")
         if self.mechanism == "EXTERNAL" and not (secure and self.tls is not None and self.tls.cert_file):
             raise wrong("mechanism", "mechanism EXTERNAL needs an amqps:// URL and tls.cert_file")
         return self
-
-    def _given(self) -> tuple[str, ...]:
-        return self.urls or (self.url or DEFAULT_URL,)
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the broker is to run inside amqtask: the reserved URL `embedded:`."""
-        return EMBEDDED in self._given()
-
-    def addresses(self) -> tuple[Address, ...]:
-        """The brokers in the order in which they are written.
-
-        Raises:
-            ConfigError: the URL is `embedded:`, and neither this program nor one that started it has such a broker.
-        """
-        if not self.embedded:
-            return tuple(self._address(url) for url in self._given())
-        url = os.environ.get(EMBEDDED_VARIABLE)
-        if not url:
-            raise ConfigError([NOT_EMBEDDED])
-        return (self._address(url),)
-
-    def _address(self, url: str) -> Address:
-        address = parse_url(url)
-        tls = address.tls
-        if tls is not None and self.tls is not None:
-            tls = Tls(**self.tls.model_dump())
-        # AMQP counts heartbeats in whole seconds; rounding a short one down would turn it off.
-        return replace(address, heartbeat=math.ceil(self.heartbeat), mechanism=self.mechanism, tls=tls)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from amqtask.config.check import check_model
+from amqtask.config.loaded import LoadedConfig
 from amqtask.config.meaning import check_meaning
-from amqtask.config.model import Config
+from amqtask.config.topology import build_router
 from amqtask.config.tree import DEFAULT, Node, Origin, Path, from_code
 from amqtask.config.yaml_tree import parse_value, parse_yaml
 from amqtask.errors import ConfigError, Problem
@@ -21,29 +22,6 @@ URL_VARIABLE = "AMQTASK_BROKER_URL"
 
 # Lists of these sections are joined when files are merged; a file's own entries come before those that it includes.
 _LISTS = ("bindings", "routes", "imports")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedConfig:
-    """A configuration and where each of its values came from.
-
-    `tree` is what was given, without defaults; `origins` are the places of its values. `file` is the main file, None
-    where there is none. `warnings` are no mistakes, but worth a look.
-    """
-
-    config: Config
-    tree: Node = field(repr=False)
-    origins: Mapping[Path, Origin]
-    file: str | None = None
-    warnings: tuple[Problem, ...] = ()
-
-    def origin(self, path: Path) -> Origin:
-        """Where the value of this path came from."""
-        # A short form, "tasks[hi.#]", is where all that it stands for came from.
-        for length in range(len(path), 0, -1):
-            if (found := self.origins.get(path[:length])) is not None:
-                return found
-        return DEFAULT
 
 
 def load_config(
@@ -65,6 +43,17 @@ def load_config(
     files = _Files(env, problems)
     tree = (files.read(file, None) if file is not None else None) or Node({}, DEFAULT)
     return _finish(tree, file, env, overrides, problems, complete=not files.failed)
+
+
+def load_source(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str]) -> LoadedConfig:
+    """Load what an App was given; the environment counts in any case.
+
+    Raises:
+        ConfigError: all mistakes that were found.
+    """
+    if isinstance(source, Mapping):
+        return load_mapping(source, overrides=overrides, env=os.environ)
+    return load_config(source, overrides=overrides)
 
 
 def load_mapping(
@@ -107,7 +96,14 @@ def _finish(
     if problems or checked.config is None:
         problems.sort(key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0))
         raise ConfigError(problems)
-    return LoadedConfig(config=checked.config, tree=tree, origins=dict(tree.leaves()), file=file, warnings=warnings)
+    return LoadedConfig(
+        config=checked.config,
+        tree=tree,
+        origins=dict(tree.leaves()),
+        router=build_router(checked.config),
+        file=file,
+        warnings=warnings,
+    )
 
 
 def _set(tree: Node, path: Path, value: Node, problems: list[Problem]) -> None:

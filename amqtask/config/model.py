@@ -3,8 +3,6 @@
 The descriptions are the JSON Schema's and `amqtask config show`'s.
 """
 
-import fnmatch
-from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +12,7 @@ from amqtask.config.beat import BeatConfig
 from amqtask.config.broker import BrokerConfig
 from amqtask.config.objects import BindingConfig, ExchangeConfig, QueueConfig, QueueSettings, RouteConfig
 from amqtask.config.section import SECRET, Section, wrong
+from amqtask.config.uses import TasksUses
 from amqtask.config.values import Duration, NotNegative, Positive, Rate, Size
 from amqtask.core.finding import nearest
 
@@ -171,7 +170,7 @@ class TaskSettings(Section):
     soft_time_limit: Duration | None = Field(default=None, description="Its soft time limit.")
 
 
-class TasksConfig(Section):
+class TasksConfig(TasksUses, Section):
     """Defaults of tasks, and settings of tasks by name."""
 
     default_queue: str | None = Field(default=None, description="Where tasks go that no route takes.")
@@ -192,14 +191,6 @@ class TasksConfig(Section):
     annotations: dict[str, TaskSettings] = Field(
         default={}, description="Settings by task name or pattern; a later entry overrides an earlier one."
     )
-
-    def annotated(self, task: str) -> Mapping[str, object]:
-        """The settings that `annotations` gives to this task: only those that are written."""
-        settings: dict[str, object] = {}
-        for pattern, given in self.annotations.items():
-            if pattern == task or fnmatch.fnmatchcase(task, pattern):
-                settings.update({name: getattr(given, name) for name in given.model_fields_set})
-        return settings
 
 
 class ResultsConfig(Section):

@@ -3,12 +3,11 @@
 import re
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from amqtask.config.load import LoadedConfig
+from amqtask.config.loaded import LoadedConfig, Setting
 from amqtask.config.section import Secret
 from amqtask.config.tree import Origin, Path
 from amqtask.config.values import parse_duration
@@ -18,22 +17,6 @@ MASK = "***"
 _PASSWORD = re.compile(r"(?<=://)([^:@/?#]*):.*@")
 _SECRET_NAME = re.compile(r"(?i)password|secret|token|credential")
 _IN_QUERY = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&#]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting: its path, its value as JSON has it, as text, and where it came from."""
-
-    path: Path
-    value: object
-    text: str
-    origin: Origin
-
-    @property
-    def name(self) -> str:
-        """`queues.hi.max_length`, `routes[0].task`."""
-        text = "".join(f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}" for part in self.path)
-        return text.removeprefix(".")
 
 
 def settings(loaded: LoadedConfig) -> Iterator[Setting]:
@@ -96,7 +79,3 @@ def _marks_in(parts: Iterable[object]) -> Iterator[str]:
             yield "duration"
         elif arguments := typing.get_args(part):
             yield from _marks_in(arguments)
-
-
-def _quoted(part: str) -> str:
-    return f'"{part}"' if "." in part else part

@@ -2,10 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from amqtask.app import App
-from amqtask.config.model import WorkerConfig
 from amqtask.hooks import Middleware
+
+if TYPE_CHECKING:
+    from amqtask.config.model import WorkerConfig
 
 SHARED = ("threads", "asyncio", "gevent", "eventlet")
 """Pools in which tasks share a process, so that it cannot be killed for one of them."""
@@ -13,7 +16,7 @@ SHARED = ("threads", "asyncio", "gevent", "eventlet")
 MANY_THREADS = 1000
 
 
-def advise(app: App, worker: WorkerConfig, pool: str, slots: int) -> Iterator[str]:
+def advise(app: App, worker: "WorkerConfig", pool: str, slots: int) -> Iterator[str]:
     """The warnings, with what to do about each."""
     yield from map(str, app.loaded_config.warnings)
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]

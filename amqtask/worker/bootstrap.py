@@ -23,9 +23,13 @@ def main(descriptor: str, patch: str) -> int:
             import eventlet
 
         eventlet.monkey_patch()
+    from amqtask.worker.reader import Reader
+
+    # A patched process reads for itself: what it forked would be half patched.
+    reader = Reader() if patch else Reader.start()
     from amqtask.worker.child import main as run
 
-    return run(int(descriptor))
+    return run(int(descriptor), reader)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from amqtask.worker.options import Listener
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.prepare import explain, node_options, prepare
+from amqtask.worker.reader import Reader
 
 logger = get_logger("worker")
 
@@ -36,15 +37,15 @@ CLOSING_TIME = 10.0
 """Seconds for the last confirms and acknowledgements of a process that stops."""
 
 
-def main(descriptor: int) -> int:
-    """Run a process whose pipe is this socket; its exit code."""
+def main(descriptor: int, reader: Reader) -> int:
+    """Run a process whose pipe is this socket; its exit code. `reader` reads the configuration."""
     pipe = Pipe(socket.socket(fileno=descriptor))
     note = pipe.receive()
     if note is None:
         return 1
     try:
         order = Order.from_json(note["order"])
-        app, plan = prepare(order, lambda: _ask_for_broker(pipe))
+        app, plan = prepare(order, reader, lambda: _ask_for_broker(pipe))
         # With a pool whose processes must be patched, this one only finds out what to start.
         if order.patch or plan.pool not in PATCHED:
             call(app.on.worker_init, worker_info(app, plan))

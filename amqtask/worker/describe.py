@@ -3,23 +3,23 @@
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from amqtask.app import App
-from amqtask.config.render import settings
+from amqtask.config.loaded import Setting
 from amqtask.core.backoff import Backoff
 from amqtask.core.message import Json
 from amqtask.worker.briefing import Briefing
 from amqtask.worker.queueform import queue_form
 
 
-def brief(app: App, queues: tuple[str, ...]) -> Briefing:
-    """What the agent of a node that consumes these queues must know."""
+def brief(app: App, queues: Sequence[str], settings: Iterable[Setting]) -> Briefing:
+    """What the agent of a node that consumes these queues must know; `settings` are those of the configuration."""
     config = app.config
     broker, control, events = config.broker, config.control, config.events
     conf: dict[str, Json] = {}
     given: dict[str, Json] = {}
-    for setting in settings(app.loaded_config):
+    for setting in settings:
         value = json.loads(json.dumps(setting.value, default=str))
         conf[setting.name] = value
         if setting.origin.source != "default":

@@ -1,8 +1,6 @@
 """Nursery: the process that imported the app, and how the processes that execute come from it."""
 
 import selectors
-import signal
-import subprocess
 from typing import Protocol
 
 from amqtask.embedded import embed
@@ -10,7 +8,7 @@ from amqtask.exits import FAILED
 from amqtask.worker.board import Board
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.process import Process, launch
+from amqtask.worker.process import Egg, Process, launch
 
 FRESH_POOLS = ("gevent", "eventlet")
 """Pools whose processes are patched before anything is imported: each is a fresh interpreter, not a fork."""
@@ -38,12 +36,14 @@ class Parent(Protocol):
 class Nursery:
     """Imports the app in a process of its own, then starts others: forked from it, or fresh where they must be."""
 
-    def __init__(self, order: Order, selector: selectors.BaseSelector, parent: Parent) -> None:
+    def __init__(self, order: Order, selector: selectors.BaseSelector, parent: Parent, egg: Egg | None = None) -> None:
+        """`egg` is its process, where that was started already."""
         self._order = order
         self._selector = selector
         self._parent = parent
         self._plan: Plan | None = None
-        self._popen, self._pipe = launch(order)
+        self._egg = egg or launch(order)
+        self._offspring, self._pipe = self._egg.offspring, self._egg.pipe
         self._closed = False
         self._forked: dict[int, Process] = {}
         selector.register(self._pipe, selectors.EVENT_READ, self._says)
@@ -54,8 +54,8 @@ class Nursery:
         assert plan is not None, "the app is loaded"
         board = Board.create(plan.slots)
         if plan.pool in FRESH_POOLS:
-            popen, pipe = launch(Order.from_json({**self._order.to_json(), "patch": plan.pool}))
-            process = Process(index, pipe, board, popen)
+            egg = launch(Order.from_json({**self._order.to_json(), "patch": plan.pool}))
+            process = Process(index, egg.pipe, board, egg.offspring)
             process.pending = note
             return process
         pipe, theirs = Pipe.pair()
@@ -76,11 +76,9 @@ class Nursery:
 
     def wait(self) -> None:
         """Wait for its end, and help if it takes too long."""
-        try:
-            self._popen.wait(END_AFTER)
-        except subprocess.TimeoutExpired:
-            self._popen.send_signal(signal.SIGKILL)
-            self._popen.wait()
+        if self._offspring.wait(END_AFTER) is None:
+            self._offspring.kill()
+            self._offspring.wait()
 
     def _says(self) -> None:
         for note in self._pipe.ready():
@@ -92,6 +90,8 @@ class Nursery:
     def _hear(self, note: Note) -> None:
         match note["is"]:
             case "hello":
+                if self._egg.reader is not None:
+                    self._egg.reader.wait()
                 self._plan = Plan.from_json(note["plan"])
                 if self._plan.pool not in FRESH_POOLS:
                     self._pipe.send({"do": "serve"})
@@ -112,7 +112,7 @@ class Nursery:
         if self._pipe in self._selector.get_map():
             self._selector.unregister(self._pipe)
         if self._plan is None:
-            code = self._popen.wait() or FAILED
+            code = self._offspring.wait() or FAILED
             self._parent.not_loaded(
                 self, "the process that loads the app ended before it said anything; see above", code
             )

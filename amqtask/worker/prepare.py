@@ -4,10 +4,10 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from amqtask.app import App
-from amqtask.config.model import Config
 from amqtask.core.address import EMBEDDED_VARIABLE, MEMORY
 from amqtask.core.topology import Topology
 from amqtask.errors import AmqtaskError, AppImportFailed, ConfigError, HookFailed, Problem, UnknownQueue
@@ -19,7 +19,11 @@ from amqtask.worker.describe import brief
 from amqtask.worker.flow import FlowOptions
 from amqtask.worker.options import NodeOptions
 from amqtask.worker.plan import Order, Plan
+from amqtask.worker.reader import Reader
 from amqtask.worker.sample import sample_call
+
+if TYPE_CHECKING:
+    from amqtask.config.model import Config
 
 ONE_PROCESS = Problem(
     message="broker.url is a memory:// URL: such a broker lives in one process, and a worker has several",
@@ -29,14 +33,17 @@ MULTIPLYING = ("threads", "asyncio", "gevent", "eventlet")
 DEFAULT_SLOTS = {"threads": 8, "asyncio": 100, "gevent": 100, "eventlet": 100}
 
 
-def prepare(order: Order, embed: Callable[[], str]) -> tuple[App, Plan]:
-    """Import the app and work out what the node is going to be. `embed` gives the URL of an embedded broker.
+def prepare(order: Order, reader: Reader, embed: Callable[[], str]) -> tuple[App, Plan]:
+    """Import the app, have its configuration read, and work out what the node is going to be.
+
+    `embed` gives the URL of an embedded broker.
 
     Raises:
         AppNotFound, AppImportFailed, ConfigError, UnknownQueue, ExtraMissing: as they say.
     """
     app = find_app(order.app, os.path.abspath(order.working_folder))
     app.configure(order.config, _overrides(order))
+    app._read = reader.read
     config = app.config
     if config.broker.embedded and not os.environ.get(EMBEDDED_VARIABLE):
         os.environ[EMBEDDED_VARIABLE] = embed()
@@ -46,10 +53,11 @@ def prepare(order: Order, embed: Callable[[], str]) -> tuple[App, Plan]:
     for task in app.tasks.values():
         # Made before processes are forked, which share it then; and what is wrong with an annotation stops the worker.
         _ = task.typed
-    return app, make_plan(app, config, order)
+    plan = make_plan(app, config, order)
+    return app, replace(plan, agent=brief(app, plan.queues, reader.settings).to_json())
 
 
-def make_plan(app: App, config: Config, order: Order) -> Plan:
+def make_plan(app: App, config: "Config", order: Order) -> Plan:
     """The plan of a node of this app."""
     worker = config.worker
     pool = "processes" if worker.pool == "prefork" else worker.pool
@@ -92,11 +100,10 @@ def make_plan(app: App, config: Config, order: Order) -> Plan:
         max_tasks=worker.max_tasks_per_child,
         warnings=tuple(advise(app, worker, pool, slots)),
         autoscale=None if worker.autoscale is None else (worker.autoscale.min, worker.autoscale.max),
-        agent=brief(app, queues).to_json(),
     )
 
 
-def node_options(plan: Plan, config: Config, crashes: Mapping[str, int], era: str = "") -> NodeOptions:
+def node_options(plan: Plan, config: "Config", crashes: Mapping[str, int], era: str = "") -> NodeOptions:
     """What a process of this plan is told.
 
     `crashes` is how often processes died while they ran these tasks, by id; `era` tells the supervisor that counts.

@@ -3,22 +3,32 @@
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from amqtask.worker.board import Board, Running
+from amqtask.worker.offspring import Offspring
 from amqtask.worker.pipe import Note, Pipe
 from amqtask.worker.plan import Order
+from amqtask.worker.reader import Reader
 
 BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
 
 
-def launch(order: Order) -> "tuple[subprocess.Popen[bytes], Pipe]":
+@dataclass(frozen=True, slots=True)
+class Egg:
+    """A process that loads the app, and the pipe to it; `reader` reads for it, and is to be waited for then."""
+
+    offspring: Offspring
+    pipe: Pipe
+    reader: Reader | None = None
+
+
+def launch(order: Order) -> Egg:
     """Start a fresh interpreter that loads the app and says hello over the pipe."""
     pipe, theirs = Pipe.pair()
-    descriptor = theirs.fileno()
     environment = dict(os.environ)
     # The script's own folder must not be on the path, and this very package must be found wherever it is.
     root = str(Path(__file__).resolve().parents[2])
@@ -26,15 +36,17 @@ def launch(order: Order) -> "tuple[subprocess.Popen[bytes], Pipe]":
     # glibc gives each thread an arena of its own, which never shrinks: 3 to 5 MB in a process of three threads. The
     # interpreter lock lets one of them allocate at a time anyway.
     environment.setdefault("MALLOC_ARENA_MAX", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-P", BOOTSTRAP, str(descriptor), order.patch],
-        pass_fds=[descriptor],
-        env=environment,
-        stdin=subprocess.DEVNULL,
+    # All other descriptors close by themselves when another program is executed.
+    theirs.set_inheritable(True)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", BOOTSTRAP, str(theirs.fileno()), order.patch],
+        environment,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
     )
     theirs.close()
     pipe.send({"do": "load", "order": order.to_json()})
-    return process, pipe
+    return Egg(Offspring(pid), pipe)
 
 
 _numbers = itertools.count(1)
@@ -43,13 +55,13 @@ _numbers = itertools.count(1)
 class Process:
     """A process that executes, as its supervisor sees it. `number` is its own, `index` its place among the node's."""
 
-    def __init__(self, index: int, pipe: Pipe, board: Board, popen: "subprocess.Popen[bytes] | None" = None) -> None:
+    def __init__(self, index: int, pipe: Pipe, board: Board, offspring: Offspring | None = None) -> None:
         self.number = next(_numbers)
         self.index = index
         self.pipe = pipe
         self.board = board
-        self.popen = popen
-        self.pid = popen.pid if popen is not None else 0
+        self.offspring = offspring
+        self.pid = offspring.pid if offspring is not None else 0
         """0 until the zygote has said it."""
         self.started = 0.0
         self.ready = False

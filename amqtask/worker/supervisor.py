@@ -19,7 +19,7 @@ from amqtask.worker.crew import Front, NoSteward, Steward
 from amqtask.worker.nursery import Nursery
 from amqtask.worker.pipe import Note
 from amqtask.worker.plan import Order, Plan
-from amqtask.worker.process import Process, run_note
+from amqtask.worker.process import Egg, Process, run_note
 from amqtask.worker.wakeup import Wakeup
 
 logger = get_logger("worker")
@@ -35,7 +35,9 @@ KILL_AFTER = 5.0
 class Supervisor:
     """One node's processes. `run` is the program; `plan` is there once the app was loaded."""
 
-    def __init__(self, order: Order, front: Front, steward: Steward | None = None) -> None:
+    def __init__(self, order: Order, front: Front, steward: Steward | None = None, egg: Egg | None = None) -> None:
+        """`egg` is the first nursery's process, where there is one already (`amqtask.worker.hatch`)."""
+        self._egg = egg
         self._steward = steward or NoSteward()
         self._order = order
         self._front = front
@@ -76,7 +78,7 @@ class Supervisor:
         before_wakeup = signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
         self._selector.register(self._wakeup.reader, selectors.EVENT_READ, self._wakeup.read)
         try:
-            self._nursery = self._next_nursery = Nursery(self._order, self._selector, self)
+            self._nursery = self._next_nursery = Nursery(self._order, self._selector, self, self._egg)
             while not (self._stopping and not self._processes and not self._leaving):
                 self._turn()
             return self._exit
@@ -318,11 +320,10 @@ class Supervisor:
             self._handle_signal(self._signals.popleft())
         self._wakeup.run()
         for process in [*self._processes.values(), *self._leaving]:
-            if process.popen is not None and process.exit_status is None:
-                status = process.popen.poll()
-                if status is not None:
-                    process.exit_status = status
-                    self._on_end(process, status)
+            status = process.offspring.poll() if process.offspring is not None else None
+            if status is not None and process.exit_status is None:
+                process.exit_status = status
+                self._on_end(process, status)
         now = time.monotonic()
         for item in [item for item in self._restarts if item[0] <= now]:
             self._restarts.remove(item)

@@ -180,3 +180,30 @@ def test_a_broker_that_cannot_be_reached_ends_a_starting_worker(scratch: MakeScr
     assert "cannot reach amqp://guest:***@127.0.0.1:1/" in done.stderr
     assert "start one with" in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_a_process_has_the_configuration_as_the_app_left_it_but_nothing_that_read_it(scratch: MakeScratch) -> None:
+    # The environment counts as it is once the app is imported, although another process reads the file meanwhile.
+    app = scratch(
+        """
+        import sys
+
+        os.environ["BATCH"] = "77"
+
+        @app.task
+        def look():
+            return app.config.worker.ack_batch, [name for name in ("pydantic", "yaml") if name in sys.modules]
+        """,
+        config="""
+        queues: {work: {}}
+        tasks: {default_queue: work}
+        worker: {ack_batch: "${BATCH:-1}"}
+        """,
+    )
+    with app.worker("-c", "1") as worker:
+        ask = "import tasks; print(tasks.look.delay().get(timeout=30))"
+        assert app.python(ask) == "[77, []]\n"
+        worker.signal(signal.SIGHUP)
+        worker.wait_for("loaded anew")
+        assert app.python(ask) == "[77, []]\n"
+        assert worker.stop() == 0
