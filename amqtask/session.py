@@ -69,6 +69,7 @@ class Session:
         self._connection: Connection | None = None
         self._waiting = threading.Event()
         self._stopping = False
+        self._rest = 0.0
         self._thread = threading.Thread(target=self._run, name=f"amqtask-{name}", daemon=True)
         self.is_open = False
         self.failure: BrokerError | None = None
@@ -98,6 +99,13 @@ class Session:
         connection = self._connection
         if connection is not None:
             connection.wake()
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long, or until somebody wakes the thread. From a participant's turn, when it has enough.
+
+        What comes meanwhile is read at once then: a wake-up for each message costs more than the message.
+        """
+        self._rest = seconds
 
     @property
     def address(self) -> Address:
@@ -159,9 +167,14 @@ class Session:
         self._waiting.clear()
         self._run_calls()
         now = self._options.clock.monotonic()
+        self._rest = 0.0
         due = min([participant.turn(now) for participant in self._participants], default=NEVER)
         timeout = 0.0 if self._calls or self._stopping else max(0.0, min(due - now, 60.0))
-        connection.poll(timeout)
+        if self._rest and timeout:
+            connection.poll(0.0)  # what is to be written must not wait
+            self._waiting.wait(min(self._rest, timeout))
+        else:
+            connection.poll(timeout)
 
     def _run_calls(self) -> None:
         # Only what is there now: a call that hands in another must not keep the connection from being read.

@@ -79,6 +79,10 @@ class Consumer(QuietSink):
         self._ack_batch = ack_batch
         self._ack_delay = ack_delay
         self._slots = slots
+        self._batch = 1
+        self._told_at = 0.0
+        self._urgent = False
+        self._woken = False
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._generation = 0
@@ -113,10 +117,23 @@ class Consumer(QuietSink):
         """What is consumed, by queue."""
         return dict(self._subscriptions)
 
+    @property
+    def batch(self) -> int:
+        """How many verdicts are told the broker together, while there are enough deliveries to go on with.
+
+        A quarter of the prefetch, so that the broker sends more long before the last of what came is begun.
+        """
+        return self._batch
+
     def settle(self, delivery: Delivery, verdict: Verdict, *, at_once: bool = False) -> None:
         """Have the broker told. From any thread; `at_once` where nothing else is going to be settled soon."""
         self._verdicts.append((delivery, verdict))
-        if at_once or len(self._verdicts) >= self._ack_batch:
+        if at_once or verdict is not Verdict.ACK:
+            self._urgent = True
+        elif len(self._verdicts) < self._batch:
+            return
+        if not self._woken:
+            self._woken = True
             self._wake()
 
     def stop(self) -> None:
@@ -207,13 +224,9 @@ class Consumer(QuietSink):
             self._open_channel(self._connection)
             channel = self._channel
             assert channel is not None, "just opened"
-        if self._verdicts:
-            self._take_verdicts(channel)
-        if self._window.pending:
-            for tag, multiple in self._window.flush():
-                channel.settle(tag, Verdict.ACK, multiple=multiple)
-        # Whoever settles the last of what waits wakes this thread; before that, acknowledgements are looked for.
-        due = now + self._ack_delay if len(self._window) > self._slots else NEVER
+        # Before the verdicts are looked at, so that whoever settles after the look wakes this thread again.
+        self._woken = False
+        due = self._tell_verdicts(channel, now)
         if self._missing:
             due = min(due, self._resubscribe(now))
         return due
@@ -257,6 +270,7 @@ class Consumer(QuietSink):
 
     def _subscribe(self, channel: Channel, subscription: Subscription) -> None:
         channel.qos(subscription.prefetch)
+        self._batch = max(1, min(self._ack_batch, max(known.prefetch for known in self._subscriptions.values()) // 4))
         tag = channel.consume(subscription.queue, no_ack=False, exclusive=False, arguments=subscription.arguments)
         self._tags[tag] = subscription.queue
 
@@ -311,6 +325,21 @@ class Consumer(QuietSink):
             return
         self._subscribe(self._channel, subscription)
         logger.info("consuming %r again", queue, extra=event("resubscribed", queue=queue))
+
+    def _tell_verdicts(self, channel: Channel, now: float) -> float:
+        """Tell the broker what is decided, unless more is going to be soon; when to look again."""
+        if self._verdicts:
+            due = self._told_at + self._ack_delay
+            urgent = self._urgent or self._stopping or self.paused
+            if now < due and not urgent and len(self._verdicts) < self._batch:
+                return due
+            self._urgent = False
+            self._told_at = now
+            self._take_verdicts(channel)
+            for tag, multiple in self._window.flush():
+                channel.settle(tag, Verdict.ACK, multiple=multiple)
+        # Whoever settles the last of what waits wakes this thread; before that, acknowledgements are looked for.
+        return now + self._ack_delay if len(self._window) > self._slots else NEVER
 
     def _take_verdicts(self, channel: Channel) -> None:
         verdicts, window, generation = self._verdicts, self._window, self._generation

@@ -17,6 +17,11 @@ from amqtask.worker.execution import Execution
 
 logger = get_logger("flow")
 
+REST = 0.01
+"""Seconds for which nothing is read while enough waits; whoever settles a batch ends it sooner."""
+RESTFUL = 8
+"""Verdicts that must be told together for a rest to be worth it: with fewer, tasks are long beside a wake-up."""
+
 MOST_HAND_BACKS = 4
 """How often a message goes back at the most, where the broker counts it.
 
@@ -84,9 +89,14 @@ class Flow:
 
     def turn(self, now: float) -> float:
         """Hand back what waits too long; when to look again. From the session's thread."""
-        if not self._executor.waiting():
+        waiting = self._executor.waiting()
+        if not waiting:
             self._waiting_since = NEVER
             return NEVER
+        consumer, session = self._consumer, self._session
+        # At the end of the rest at least a batch still waits: no slot stays empty while the next ones are read.
+        if consumer is not None and session is not None and waiting >= 2 * consumer.batch >= 2 * RESTFUL:
+            session.rest(REST)
         self._waiting_since = min(self._waiting_since, now)
         due = max(self._waiting_since, self._last_start) + self._options.hand_back_after
         if now < due:

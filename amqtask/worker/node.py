@@ -351,7 +351,7 @@ class Node:
                 self._held.pop(execution, None)
             then()
 
-        self.consumer.settle(execution.delivery, Verdict.ACK)
+        self.consumer.settle(execution.delivery, Verdict.ACK, at_once=True)
         # The first call runs in the turn that settles, the second after the poll that writes.
         self.session.call_soon(lambda: self.session.call_soon(written))
 
