@@ -1,10 +1,17 @@
 """The content header of AMQP's basic class: an Envelope's properties as octets, both ways (AMQP 0-9-1 §4.2.6)."""
 
 import struct
+from typing import TypeAlias
 
-from amqtask.core.fieldtable import decode_short, decode_table, encode_name, encode_short, encode_table
+from amqtask.core.fieldtable import decode_short, decode_table, encode_name, encode_short, encode_table, table_texts
 from amqtask.core.message import TRANSIENT, Envelope, Headers
 from amqtask.errors import MalformedMessage, Unserializable
+
+Span: TypeAlias = "tuple[str | None, int, int]"
+"""Where a text of a content header lies: its name, None for the correlation id; its first octet and the one behind."""
+
+BODY_SIZE = (4, 12)
+"""Where the size of the body stands."""
 
 _START = struct.Struct(">HHQH")
 _FLAGS = struct.Struct(">H")
@@ -89,6 +96,26 @@ def body_size(header: bytes) -> int:
     if len(header) < _START.size:
         raise MalformedMessage("the content header is too short")
     return int(_U64.unpack_from(header, 4)[0])
+
+
+def text_spans(header: bytes) -> list[Span]:
+    """Where the texts lie that differ from message to message: those of the headers' own table, and the correlation id.
+
+    `header` is one that `decode_envelope` took.
+    """
+    (flags,) = _FLAGS.unpack_from(header, 12)
+    at = 14
+    for property in (_CONTENT_TYPE, _CONTENT_ENCODING):  # noqa: A001 - AMQP's word
+        if flags & property:
+            at += 1 + header[at]
+    spans: list[Span] = []
+    if flags & _HEADERS:
+        texts, at = table_texts(header, at)
+        spans.extend(texts)
+    at += bool(flags & _DELIVERY_MODE) + bool(flags & _PRIORITY)
+    if flags & _CORRELATION_ID:
+        spans.append((None, at + 1, at + 1 + header[at]))
+    return spans
 
 
 def decode_envelope(header: bytes, body: bytes) -> Envelope:

@@ -84,6 +84,22 @@ def decode_table(data: bytes, offset: int) -> tuple[dict[str, HeaderValue], int]
         raise MalformedMessage("the field table ends in the middle of a value") from error
 
 
+def table_texts(data: bytes, offset: int) -> tuple[list[tuple[str, int, int]], int]:
+    """Where the texts of a table lie that was decoded before: name, first octet, the one behind; and the table's end.
+
+    Texts in nested tables and arrays are left out.
+    """
+    end = offset + 4 + _U32.unpack_from(data, offset)[0]
+    offset += 4
+    spans: list[tuple[str, int, int]] = []
+    while offset < end:
+        name, at = decode_short(data, offset)
+        value, offset = _decode_value(data, at, 0)
+        if type(value) is str:
+            spans.append((name, at + 5, offset))
+    return spans, end
+
+
 def decode_short(data: bytes, offset: int) -> tuple[str, int]:
     """The short string at `offset`, and the offset behind it. Octets that are not UTF-8 become lone surrogates."""
     start = offset + 1

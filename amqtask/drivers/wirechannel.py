@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from amqtask.core.content import body_size, decode_envelope, encode_header
+from amqtask.core.alike import HeaderReader
+from amqtask.core.content import body_size, encode_header
 from amqtask.core.declare import Arguments, DeclareOp, QueueInfo
 from amqtask.core.fieldtable import decode_short
 from amqtask.core.message import Delivery, Envelope, Verdict
@@ -42,6 +43,7 @@ class WireChannel(abc.ABC):
         self._routes: dict[tuple[str, str, bool], bytes] = {}
         self._delivered: tuple[int, str, str, str, bool] | None = None
         self._returned: tuple[int, str, str, str] = (0, "", "", "")
+        self._headers = HeaderReader()
         self._header = b""
         self._parts: list[bytes] = []
         self._missing = 0
@@ -152,7 +154,7 @@ class WireChannel(abc.ABC):
 
     def _complete(self, body: bytes) -> None:
         try:
-            envelope = decode_envelope(self._header, body)
+            envelope = self._headers.decode(self._header, body)
         except MalformedMessage as error:
             # Letting the connection die of it would bring the message back, for ever. Without headers it is no task.
             logger.warning("a message's properties cannot be decoded, it goes on without: %s", error)
