@@ -19,8 +19,6 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
+    # The functions themselves: a method around each is a frame more, some six times a task.
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)

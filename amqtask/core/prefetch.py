@@ -80,7 +80,7 @@ class Governor:
 
 def _factor(seconds: float) -> int:
     """Deliveries for each slot, so that what waits is about HORIZON seconds of work: 1, 2, 4 … LARGEST."""
-    if seconds <= 0:
+    if (LARGEST - 1) * seconds <= HORIZON:
         return LARGEST
     factor = 1
     while factor < LARGEST and (factor * 2 - 1) * seconds <= HORIZON:

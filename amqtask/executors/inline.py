@@ -33,10 +33,14 @@ class InlineExecutor:
         self._loop = SlotLoop()
         self._main: int | None = None
         self._stopping = False
+        self._woken = False
 
     def submit(self, execution: Execution) -> None:
         self._waiting.append(execution)
-        self._ready.put(self._next)
+        # One wake-up for all that comes before the main thread has looked.
+        if not self._woken:
+            self._woken = True
+            self._ready.put(self._work)
 
     def wait_in(self, waiting: Waiting) -> None:
         self._waiting = waiting
@@ -78,13 +82,21 @@ class InlineExecutor:
         self._stopping = True
         self._ready.put(None)
 
-    def _next(self) -> None:
-        if self._stopping:
-            return
-        try:
-            execution = self._waiting.popleft()
-        except IndexError:  # it was drained
-            return
+    def _work(self) -> None:
+        """Run what waits, until somebody else wants something of this thread."""
+        # Before the look at what waits, so that whatever comes after the look wakes this thread again.
+        self._woken = False
+        while not self._stopping:
+            try:
+                execution = self._waiting.popleft()
+            except IndexError:
+                return
+            self._run(execution)
+            if not self._ready.empty():
+                self._ready.put(self._work)
+                return
+
+    def _run(self, execution: Execution) -> None:
         self._running = execution
         try:
             if execution.is_async:

@@ -13,7 +13,7 @@ from amqtask.core.tick import COPY
 from amqtask.log import event, get_logger
 from amqtask.worker.consumer import Consumer
 from amqtask.worker.execution import Execution
-from amqtask.worker.finish import label
+from amqtask.worker.report import label
 
 logger = get_logger("worker")
 

@@ -1,5 +1,6 @@
 """Finishing: performs the effects of a decision in their order, sees each to its end, and settles the delivery last."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.message import Delivery, Verdict
-from amqtask.core.outcome import Failure, Ignored, Outcome, Refused, Rejected, RetryWanted, Revoked, Success, Survived
+from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
 from amqtask.core.settlement import (
     CallErrbacks,
     Continue,
@@ -33,10 +34,10 @@ from amqtask.ticket import Ticket
 from amqtask.worker.effects import Chords, Outbox
 from amqtask.worker.execute import ignores_result
 from amqtask.worker.execution import Execution
+from amqtask.worker.report import label, report
 from amqtask.worker.sending import Done, send_all
 
 logger = get_logger("worker")
-task_logger = get_logger("task")
 
 EFFECT_TRIES = 4
 """How often an effect that failed is tried before the task's `on_effect_failure` decides."""
@@ -236,17 +237,16 @@ class Finisher:
 
     def _terms(self, execution: Execution) -> Terms:
         effective, body = execution.effective, execution.body
-        links = body is not None and bool(body.callbacks or body.chain)
-        return Terms(
-            acks_late=effective.acks_late or not execution.acked,
-            dead_letter=effective.dead_letter,
-            ignore_result=ignores_result(execution),
-            links=links,
-            errbacks=body is not None and bool(body.errbacks),
+        return _terms(
+            effective.acks_late or not execution.acked,
+            effective.dead_letter,
+            ignores_result(execution),
+            body is not None and bool(body.callbacks or body.chain),
+            body is not None and bool(body.errbacks),
             # The end of a chain that breaks may be a member.
-            chord=body is not None and bool(body.chord or body.chain),
-            events=self.emit is not None,
-            on_effect_failure=effective.on_effect_failure,
+            body is not None and bool(body.chord or body.chain),
+            self.emit is not None,
+            effective.on_effect_failure,
         )
 
     def _count(self, execution: Execution, outcome: Outcome) -> None:
@@ -328,53 +328,25 @@ class _Settling:
         self._finisher.settle_now(execution, None if self._decision.verdict is None else verdict, None)
 
 
-def label(execution: Execution) -> str:
-    """The task's name and id, as log lines have it."""
-    return f"{execution.request.name}[{execution.id}]"
-
-
-def report(execution: Execution, outcome: Outcome) -> None:
-    """One log line about the end of an execution."""
-    extra = event(
-        type(outcome).__name__.lower(), task=execution.request.task, task_id=execution.id, queue=execution.queue
+@functools.lru_cache(512)
+def _terms(
+    acks_late: bool,
+    dead_letter: bool,
+    ignore_result: bool,
+    links: bool,
+    errbacks: bool,
+    chord: bool,
+    events: bool,
+    on_effect_failure: Policy,
+) -> Terms:
+    """There are few of them; making one costs more than the rest of the decision."""
+    return Terms(
+        acks_late=acks_late,
+        dead_letter=dead_letter,
+        ignore_result=ignore_result,
+        links=links,
+        errbacks=errbacks,
+        chord=chord,
+        events=events,
+        on_effect_failure=on_effect_failure,
     )
-    if isinstance(outcome, Success):
-        task_logger.info("%s succeeded in %.3f s", label(execution), outcome.runtime, extra=extra)
-    elif isinstance(outcome, Failure):
-        error = outcome.error
-        shown = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if outcome.expected:
-            task_logger.info("%s failed as expected: %s", label(execution), shown, extra=extra)
-        else:
-            task_logger.error(
-                "%s failed after %.3f s: %s\n%s",
-                label(execution),
-                outcome.runtime,
-                shown,
-                outcome.traceback,
-                extra=extra,
-            )
-    elif isinstance(outcome, RetryWanted):
-        because = f": {type(outcome.error).__name__}: {outcome.error}" if outcome.error is not None else ""
-        task_logger.info(
-            "%s is retried in %g s (retry %d)%s",
-            label(execution),
-            outcome.countdown,
-            outcome.retries,
-            because,
-            extra=extra,
-        )
-    elif isinstance(outcome, Rejected):
-        where = "back to its queue" if outcome.requeue else "to the dead letters"
-        task_logger.warning("%s was rejected, %s: %s", label(execution), where, outcome.reason, extra=extra)
-    elif isinstance(outcome, Refused):
-        task_logger.error("%s is not executed: %s", label(execution), outcome.detail, extra=extra)
-    elif isinstance(outcome, Revoked):
-        task_logger.info("%s %s", label(execution), "expired" if outcome.expired else "was revoked", extra=extra)
-    elif isinstance(outcome, Ignored):
-        task_logger.info("%s was ignored", label(execution), extra=extra)
-    elif isinstance(outcome, Survived):
-        deaths = sum(outcome.tally.values())
-        task_logger.warning("%s goes on after the death of %d processes", label(execution), deaths, extra=extra)
-    else:
-        task_logger.debug("%s came too early", label(execution), extra=extra)

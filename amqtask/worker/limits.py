@@ -10,7 +10,7 @@ from amqtask.session import NEVER
 from amqtask.worker.consumer import MORE_TIME
 from amqtask.worker.execute import Finish
 from amqtask.worker.execution import Execution
-from amqtask.worker.finish import label
+from amqtask.worker.report import label
 
 logger = get_logger("worker")
 

@@ -30,11 +30,12 @@ from amqtask.worker.consumer import Consumer, Subscription
 from amqtask.worker.deaths import GRACE, Deaths
 from amqtask.worker.execute import Executing
 from amqtask.worker.execution import Execution
-from amqtask.worker.finish import Finisher, label
+from amqtask.worker.finish import Finisher
 from amqtask.worker.flow import Flow
 from amqtask.worker.limits import Limits
 from amqtask.worker.options import Listener, NodeOptions
 from amqtask.worker.outbox import outbox_of
+from amqtask.worker.report import label, report_start
 from amqtask.worker.starter import Starter
 from amqtask.worker.steering import Steering
 from amqtask.worker.telling import Telling
@@ -60,7 +61,7 @@ class Node:
         self.clock = app.clock
         self._board = board
         self._listener = listener or Listener()
-        self._tasks = app.tasks
+        self._tasks, self._sender = app.tasks, app.parts.sender
         self._running: dict[str, Execution] = {}
         self._held: dict[Execution, None] = {}
         self._timers = Timers()
@@ -73,7 +74,7 @@ class Node:
         self.accept = content.accept
         self._max_size = content.max_decompressed_size
         register_builtins(app.tasks, app)
-        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=self.clock)
+        starter = Starter(sender=self._sender, options=app.options_of, clock=self.clock)
         self._chords = chords_of(app, options.name, starter)
         self.finisher = Finisher(
             node=options.name,
@@ -133,7 +134,6 @@ class Node:
             name="worker",
             on_failure=self._listener.connect_failed,
         )
-
         self.flow.attach(self.consumer, self.session)
         self.steering = Steering(self, Telling(self, app.config.events.exchange, workflows=app.config.workflows.record))
         self.limits = Limits(
@@ -321,7 +321,7 @@ class Node:
             self.consumer.settle(execution.delivery, Verdict.HAND_BACK)
 
     def _effective(self, task: AnyTask) -> Effective:
-        return self.steering.effective(self._app.parts.sender.effective(task.options))
+        return self.steering.effective(self._sender.effective(task.options))
 
     # Executions: the slots' threads
 
@@ -336,7 +336,7 @@ class Node:
         self.flow.started(execution.started)
         self.steering.started[execution.request.task] += 1
         self.steering.telling.started(execution)
-        logger.debug("%s started", label(execution), extra=event("started", task_id=execution.id))
+        report_start(execution)
         if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits
 

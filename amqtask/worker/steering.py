@@ -15,9 +15,9 @@ from amqtask.errors import SoftTimeLimitExceeded
 from amqtask.log import event, get_logger
 from amqtask.worker.consumer import Subscription
 from amqtask.worker.execution import Execution
-from amqtask.worker.finish import label
 from amqtask.worker.gate import Gate
 from amqtask.worker.pipe import Note
+from amqtask.worker.report import label
 from amqtask.worker.telling import Telling
 
 if TYPE_CHECKING:
