@@ -162,6 +162,10 @@ class Queue:
         self.ready.append(entry, self._level(entry.message))
         self._has_ttl = self._has_ttl or entry.expires_at is not None
 
+    def recall_delivered(self, sequence: int) -> None:
+        """In that life it had handed out entries up to this one: new ones come behind it."""
+        self._last_sequence = max(self._last_sequence, sequence)
+
     def resume(self) -> None:
         """All entries are recalled: time goes on."""
         self._drop_expired()
@@ -201,7 +205,7 @@ class Queue:
         if not self.ready:
             return None
         entry = self.ready.pop()
-        self.unacked += 1
+        self._hand_out(entry)
         behind = len(self.ready)
         self._drop_expired()
         return entry, behind if self._counts_what_expires_now and not no_ack else len(self.ready)
@@ -232,8 +236,13 @@ class Queue:
         return entry
 
     def _hand_over(self, consumer: Consumer, entry: Entry) -> None:
-        self.unacked += 1
+        self._hand_out(entry)
         consumer.channel.deliver(consumer, entry)
+
+    def _hand_out(self, entry: Entry) -> None:
+        self.unacked += 1
+        if entry.row is not None:
+            self.context.journal.delivered(self.owner.name, self.name, entry)
 
     # Settling. Each entry that was taken or delivered comes back by exactly one of these.
 

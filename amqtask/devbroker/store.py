@@ -16,7 +16,7 @@ from amqtask.devbroker.message import Entry, Message
 from amqtask.devbroker.tables import text, wire
 
 FILE = "broker.sqlite3"
-VERSION = 1
+VERSION = 2
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for another process to let go of the file."""
 
@@ -31,11 +31,15 @@ CREATE TABLE bindings (vhost BLOB, source BLOB, kind TEXT, destination BLOB, rou
 CREATE TABLE messages (id INTEGER PRIMARY KEY, vhost BLOB, queue BLOB, sequence INTEGER, exchange BLOB,
     routing_key BLOB, extra_keys BLOB, properties BLOB, body BLOB, expires_at REAL, deliveries INTEGER,
     acquired INTEGER, has_died INTEGER);
+CREATE TABLE delivered (vhost BLOB, queue BLOB, sequence INTEGER, PRIMARY KEY (vhost, queue));
 CREATE INDEX messages_by_queue ON messages (vhost, queue, sequence);
 """
 _INSERT = f"INSERT INTO messages VALUES ({', '.join('?' * 13)})"
 _UPDATE = "UPDATE messages SET deliveries = ?, acquired = ? WHERE id = ?"
 _DELETE = "DELETE FROM messages WHERE id = ?"
+_DELIVER = (
+    "INSERT INTO delivered VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)"
+)
 _BINDING = "vhost = ? AND source = ? AND kind = ? AND destination = ? AND routing_key = ? AND arguments = ?"
 
 Row = tuple[str | bytes | int | float | None, ...]
@@ -52,6 +56,8 @@ class Store:
         self._batches: list[tuple[str, list[Row]]] = []
         self._added: dict[int, Row] = {}
         self._removed: list[Row] = []
+        # The highest sequence that each queue has handed out since the last commit.
+        self._delivered: dict[tuple[str, str], int] = {}
         found = connection.execute("SELECT max(id) FROM messages").fetchone()[0]
         self._last_row: int = found or 0
 
@@ -80,7 +86,7 @@ class Store:
 
     @property
     def is_dirty(self) -> bool:
-        return bool(self._batches or self._added or self._removed)
+        return bool(self._batches or self._added or self._removed or self._delivered)
 
     def vhost_added(self, vhost: str) -> None:
         self._note("INSERT OR IGNORE INTO vhosts VALUES (?)", wire(vhost))
@@ -98,6 +104,8 @@ class Store:
         self._note("INSERT OR REPLACE INTO queues VALUES (?, ?, ?, ?)", *row)
 
     def queue_deleted(self, vhost: str, name: str) -> None:
+        self._delivered.pop((vhost, name), None)
+        self._note("DELETE FROM delivered WHERE vhost = ? AND queue = ?", wire(vhost), wire(name))
         self._note("DELETE FROM queues WHERE vhost = ? AND name = ?", wire(vhost), wire(name))
         self._note("DELETE FROM messages WHERE vhost = ? AND queue = ?", wire(vhost), wire(name))
 
@@ -112,6 +120,10 @@ class Store:
         entry.row = self._last_row
         self._added[entry.row] = _message_row(vhost, queue, entry)
 
+    def delivered(self, vhost: str, queue: str, entry: Entry) -> None:
+        if entry.sequence > self._delivered.get((vhost, queue), -1):
+            self._delivered[vhost, queue] = entry.sequence
+
     def changed(self, entry: Entry) -> None:
         self._note(_UPDATE, entry.deliveries, entry.acquired, entry.row)
 
@@ -123,6 +135,10 @@ class Store:
     def commit(self) -> None:
         """Raises sqlite3.Error; what was to be written then stays to be written."""
         self._write_messages()
+        if self._delivered:
+            rows: list[Row] = [(wire(vhost), wire(name), last) for (vhost, name), last in self._delivered.items()]
+            self._batches.append((_DELIVER, rows))
+            self._delivered = {}
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for statement, rows in self._batches:
@@ -151,7 +167,8 @@ class Store:
     def restore(self, broker: Broker) -> None:
         """Declare in `broker` what the file has, and put the messages back where they were.
 
-        All of them are marked as redelivered: nobody knows which ones a client had in its hands.
+        Those up to the last one that its queue had handed out are marked as redelivered: nobody knows which of them a
+        client had in its hands.
         """
         for (name,) in self._connection.execute("SELECT name FROM vhosts").fetchall():
             broker.add_vhost(text(name))
@@ -185,6 +202,12 @@ class Store:
         self._restore_messages(broker)
 
     def _restore_messages(self, broker: Broker) -> None:
+        handed_out = {
+            (vhost, queue): sequence
+            for vhost, queue, sequence in self._connection.execute("SELECT * FROM delivered").fetchall()
+        }
+        for (vhost, queue), sequence in handed_out.items():
+            broker.vhost(text(vhost)).queues[text(queue)].recall_delivered(sequence)
         rows = self._connection.execute("SELECT * FROM messages ORDER BY vhost, queue, sequence")
         for (
             row,
@@ -206,7 +229,7 @@ class Store:
             message = Message(text(exchange), text(key), known, body, extra_keys=extra, has_died=bool(has_died))
             entry = Entry(message, sequence, expires_at)
             entry.row, entry.deliveries, entry.acquired = row, deliveries, acquired
-            entry.redelivered = True
+            entry.redelivered = sequence <= handed_out.get((vhost, queue), -1)
             broker.vhost(text(vhost)).queues[text(queue)].recall(entry)
         for host in broker.vhosts.values():
             for found in list(host.queues.values()):

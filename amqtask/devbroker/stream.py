@@ -134,6 +134,10 @@ class StreamQueue(Queue):
             consumer.offset = entry.sequence + 1
             self._hand_over(consumer, entry)
 
+    def _hand_out(self, entry: Entry) -> None:
+        # Whoever reads it again reads what is there for all; that is no second delivery.
+        self.unacked += 1
+
     def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         return with_headers(entry.message, {"x-stream-offset": entry.sequence})
 

@@ -41,7 +41,7 @@ def test_what_is_durable_is_there_in_the_next_life(tmp_path: pathlib.Path) -> No
     assert second.drain("q") == ["routed"]
 
 
-def test_a_message_keeps_everything_and_says_that_it_may_have_been_seen(tmp_path: pathlib.Path) -> None:
+def test_a_message_keeps_everything(tmp_path: pathlib.Path) -> None:
     first = Life(tmp_path)
     first.client.declare("q")
     first.client.publish("q", "a", delivery_mode=2, headers={"h": [1, {"t": None}]}, message_id="m", timestamp=5)
@@ -52,13 +52,41 @@ def test_a_message_keeps_everything_and_says_that_it_may_have_been_seen(tmp_path
     got = Life(tmp_path).client.channel.get("q")
     assert got is not None
     _, redelivered, message, _ = got
-    assert redelivered
+    assert not redelivered
     assert (message.properties, message.body, message.exchange, message.routing_key) == (
         before.properties,
         b"a",
         "",
         "q",
     )
+
+
+def test_only_what_may_have_been_seen_is_redelivered(tmp_path: pathlib.Path) -> None:
+    first = Life(tmp_path)
+    first.client.declare("q")
+    for body in "abc":
+        first.client.publish("q", body, delivery_mode=2)
+    first.client.consume("q", prefetch=2)
+    first.client.broker.flush()
+    first.die()
+    second = Life(tmp_path)
+    second.client.consume("q")
+    assert [(message.body, again) for _, _, again, message in second.client.deliveries] == [
+        (b"a", True),
+        (b"b", True),
+        (b"c", False),
+    ]
+    second.client.channel.ack(3, multiple=True)
+    second.client.broker.flush()
+    second.die()
+
+    third = Life(tmp_path)
+    third.client.publish("q", "d", delivery_mode=2)
+    third.client.broker.flush()
+    third.die()
+    got = Life(tmp_path).client.channel.get("q")
+    assert got is not None
+    assert not got[1]
 
 
 def test_nothing_is_kept_before_the_flush(tmp_path: pathlib.Path) -> None:
