@@ -30,6 +30,17 @@ Queues", poison message handling).
 """
 
 
+SHRINK_AFTER = 0.2
+"""Seconds for which a smaller window must be wanted: a machine that is busy makes single short tasks look long."""
+GROW_EVERY = 1.0
+"""Seconds between a change of a window and its growth.
+
+Each change is another consumer, and what the one before was given is still to be done.
+"""
+LOOK_AGAIN = 0.05
+"""Seconds after which it is looked again whether the consumers before have been served."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
     """`fixed` are the prefetches that the configuration gives by queue; `hand_back_after` is seconds."""
@@ -61,6 +72,9 @@ class Flow:
         self._waiting_since = NEVER
         self._consumer: Consumer | None = None
         self._session: Session | None = None
+        self._wanted_since: dict[str, float] = {}
+        """Queues whose window should be another one, and since when."""
+        self._resized: dict[str, float] = {}
 
     def attach(self, consumer: Consumer, session: Session) -> None:
         """Give it the parts that are made after it."""
@@ -84,11 +98,39 @@ class Flow:
         if consumer.paused:
             session.call_soon(consumer.resume)
         if queue not in self._options.fixed and self._governor.ran(queue, runtime):
-            window = self._governor.window(queue)
-            session.call_soon(lambda: consumer.resize(queue, window))
+            self._wanted_since.setdefault(queue, self._clock.monotonic())
+            session.wake()
 
     def turn(self, now: float) -> float:
-        """Hand back what waits too long; when to look again. From the session's thread."""
+        """Change windows, hand back what waits too long; when to look again. From the session's thread."""
+        return min(self._resize(now), self._relieve(now))
+
+    def _resize(self, now: float) -> float:
+        consumer, due = self._consumer, NEVER
+        if consumer is None:
+            return NEVER
+        for queue in list(self._wanted_since):
+            # Before the window is looked at: what changes it meanwhile says so again.
+            since = self._wanted_since.pop(queue)
+            subscriptions = consumer.queues
+            window = self._governor.window(queue)
+            if queue not in subscriptions or subscriptions[queue].prefetch == window:
+                continue
+            if window < subscriptions[queue].prefetch:
+                at = since + SHRINK_AFTER
+            elif consumer.unsettled > sum(subscription.prefetch for subscription in subscriptions.values()):
+                at = now + LOOK_AGAIN
+            else:
+                at = self._resized.get(queue, -NEVER) + GROW_EVERY
+            if at <= now:
+                self._resized[queue] = now
+                consumer.resize(queue, window)
+            else:
+                self._wanted_since.setdefault(queue, since)
+                due = min(due, at)
+        return due
+
+    def _relieve(self, now: float) -> float:
         waiting = self._executor.waiting()
         if not waiting:
             self._waiting_since = NEVER
