@@ -51,7 +51,7 @@ class Channel:
         self._settlements: list[Callable[[], None]] = []
         self._reply_consumer: Consumer | None = None
         self._reply_address = ""
-        self._patience = Patience(self, session.broker.consumer_timeout)
+        self._patience = Patience(self, self.faults.consumer_timeout or session.broker.consumer_timeout)
         self._is_open = True
 
     # Publishing.
@@ -84,19 +84,19 @@ class Channel:
         else:
             self._send(message, queues, mandatory=mandatory)
 
-    def _send(self, message: Message, queues: tuple[Queue, ...], *, mandatory: bool) -> None:
+    def _send(self, message: Message, queues: tuple[Queue, ...], *, mandatory: bool) -> bool:
         ok = True
         if self.faults.is_active:
-            queues, ok = self._with_faults(queues)
+            queues, ok = self.faults.divert(queues)
         if not queues and mandatory and ok:
             self.sink.returned(312, "NO_ROUTE", message)
         if queues and not self.vhost.publish(message, queues):
             ok = False
         if self.confirms is not None:
             sequence = self.confirms.next()
-            if self.faults.is_active and self._hold_confirm(sequence, ok=ok):
-                return
-            self._decide(sequence, ok=ok)
+            if not (self.faults.is_active and self._hold_confirm(sequence, ok=ok)):
+                self._decide(sequence, ok=ok)
+        return ok
 
     def _decide(self, sequence: int, *, ok: bool) -> None:
         if self.confirms is not None and self._is_open and self.confirms.decide(sequence, ok=ok):
@@ -106,11 +106,6 @@ class Channel:
         """The journal has committed: say what was decided."""
         if self.confirms is not None and self._is_open:
             self.confirms.flush(lambda sequence, multiple, ok: self.sink.confirmed(sequence, multiple=multiple, ok=ok))
-
-    def _with_faults(self, queues: tuple[Queue, ...]) -> tuple[tuple[Queue, ...], bool]:
-        if self.faults.use("refuse_publishes"):
-            return (), False
-        return (queues * 2, True) if queues and self.faults.use("duplicate_deliveries") else (queues, True)
 
     def _hold_confirm(self, sequence: int, *, ok: bool) -> bool:
         if self.faults.use("drop_confirms"):
@@ -151,13 +146,15 @@ class Channel:
         self._in_transaction = True
 
     def commit(self) -> None:
+        """Raises SoftError (406), when all is done that can be, if a queue has refused a message."""
         self._assert_transaction()
         publishes, self._publishes = self._publishes, []
         settlements, self._settlements = self._settlements, []
-        for message, queues, mandatory in publishes:
-            self._send(message, queues, mandatory=mandatory)
+        taken = [self._send(message, queues, mandatory=mandatory) for message, queues, mandatory in publishes]
         for settle in settlements:
             settle()
+        if not all(taken):
+            raise precondition_failed("partial tx completion")
 
     def rollback(self) -> None:
         """Forget the publishes; deliveries that were settled are held again, as if they had not been."""

@@ -35,6 +35,8 @@ READ_TIMEOUT = 10.0
 Answer = tuple[int, str, str]
 """Status, content type, body."""
 
+_SECONDS = ("confirm_delay", "consumer_timeout")
+"""Faults that are times; the others are counts and sizes."""
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -196,7 +198,7 @@ def _set_faults(served: Served, given: dict[str, Any]) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise TypeError(f"{name} must be a number")
     for name, value in given.items():
-        setattr(served.broker.faults, name, float(value) if name == "confirm_delay" else int(value))
+        setattr(served.broker.faults, name, float(value) if name in _SECONDS else int(value))
 
 
 def _clear_faults(served: Served, given: dict[str, Any]) -> None:

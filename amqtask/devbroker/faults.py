@@ -4,6 +4,9 @@ Blocking, closing and time travel are methods of `Broker`.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 FOREVER = -1
 
@@ -27,6 +30,9 @@ class Faults:
     message_size_max: int = 0
     """Messages of more bytes are refused with 406, as by RabbitMQ's `max_message_size`; 0: the version's own limit."""
 
+    consumer_timeout: float = 0.0
+    """Deliveries on channels opened from now on may stay unacknowledged so long; 0: as the broker was told."""
+
     @property
     def is_active(self) -> bool:
         """Whether one of them has to be looked at when a message is let in."""
@@ -35,8 +41,14 @@ class Faults:
     def clear(self) -> None:
         """Everything works again."""
         self.refuse_publishes = self.drop_confirms = self.duplicate_deliveries = 0
-        self.confirm_delay = 0.0
+        self.confirm_delay = self.consumer_timeout = 0.0
         self.message_size_max = 0
+
+    def divert(self, queues: tuple[T, ...]) -> tuple[tuple[T, ...], bool]:
+        """Where the next message goes that was meant for `queues`, and whether it is let in."""
+        if self.use("refuse_publishes"):
+            return (), False
+        return (queues * 2, True) if queues and self.use("duplicate_deliveries") else (queues, True)
 
     def use(self, name: str) -> bool:
         """Whether the fault `name` is on, once."""

@@ -148,6 +148,10 @@ class DevbrokerNode:
         """Refuse messages above so many bytes; None is the version's own limit."""
         self._post("/faults", message_size_max=size or 0)
 
+    def limit_acknowledgement(self, seconds: float | None) -> None:
+        """Wait no longer than this for acknowledgements on channels opened from now on; None is 30 minutes."""
+        self._post("/faults", consumer_timeout=seconds or 0)
+
     def capabilities(self, name: str) -> set[str]:
         """What the client of this connection says that it can do."""
         clients = [connection["client"] for connection in self._state()["connections"]]

@@ -38,6 +38,20 @@ def test_a_rollback_forgets_the_publishes_and_holds_the_deliveries_again() -> No
     assert it.drain("q") == []
 
 
+def test_a_commit_of_which_a_queue_refuses_a_part_closes_the_channel() -> None:
+    it = client()
+    it.declare("full", x_max_length=0, x_overflow="reject-publish")
+    it.declare("q")
+    it.channel.select_transaction()
+    it.publish("full", "a")
+    it.publish("q", "b")
+
+    with pytest.raises(SoftError) as refused:
+        it.channel.commit()
+    assert refused.value.code == 406
+    assert it.channel.vhost.queue("q").message_count == 1
+
+
 def test_a_channel_that_ends_within_a_transaction_gives_back_what_it_had_settled() -> None:
     house = broker()
     one, two = Client(house), Client(house)

@@ -61,3 +61,15 @@ def test_a_fault_for_ever_stays_until_it_is_cleared() -> None:
     it.publish("q", "d")
 
     assert it.drain("q") == ["d"]
+
+
+def test_a_consumer_timeout_that_a_test_has_set_holds_for_new_channels() -> None:
+    it = client("3.10")
+    it.broker.faults.consumer_timeout = 3.0
+    it.channel = it.session.open_channel(2, it)
+    it.declare("q")
+    it.publish("q", "a")
+    it.consume("q")
+    it.broker.advance(START + 121)
+
+    assert [error.code for error in it.errors] == [406]
