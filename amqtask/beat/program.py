@@ -1,12 +1,13 @@
 """Beat: one scheduler as a program runs it. The composition root: session, leadership, service, keeper and store."""
 
+import concurrent.futures
 import math
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from amqtask.app import App
 from amqtask.beat.agenda import Agenda
@@ -30,6 +31,8 @@ from amqtask.task import CallOptions, TaskOptions
 from amqtask.ticket import Ticket
 
 logger = get_logger("beat")
+
+T = TypeVar("T")
 
 CONFIRM_TIMEOUT = 30.0
 """Seconds that a tick may take to be written; its confirm is waited for as long as the connection lasts."""
@@ -130,6 +133,22 @@ class Beat:
     def counters(self) -> Counters:
         """What happened since it leads."""
         return self._service.counters
+
+    def next_due(self) -> float | None:
+        """When the next tick is due, in seconds since the epoch; None where none will be. Not while it is starting."""
+        due = self._ask(self._service.next_due)
+        return None if due is None else due.timestamp()
+
+    def is_idle(self) -> bool:
+        """Whether all ticks that are due were sent and confirmed."""
+        due = self.next_due()
+        return not self._ask(lambda: self._service.unfinished) and (due is None or due > self._clock.time())
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """The answer of the session's thread."""
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._session.call_soon(lambda: answer.set_result(question()))
+        return answer.result(CONFIRM_TIMEOUT)
 
     def start(self) -> None:
         """Connect and stand by; returns at once."""

@@ -113,6 +113,10 @@ class Service:
         """Whether the fate of a tick is open."""
         return self._outlet.waiting > 0
 
+    def next_due(self) -> datetime | None:
+        """When the next tick is due; None where none will be."""
+        return None if self._agenda is None else self._agenda.ticker.next_wake()
+
     def finish(self) -> None:
         """Begin nothing new."""
         self._finishing = True

@@ -65,6 +65,11 @@ class LocalBroker:
         """`memory://name/`"""
         return f"{SCHEME}://{quote(self.name, safe='')}/"
 
+    @property
+    def offset(self) -> float:
+        """Seconds by which its clock is ahead of the machine's."""
+        return self._offset
+
     def time(self) -> float:
         """The broker's time, in seconds since the epoch."""
         return time.time() + self._offset
@@ -84,7 +89,7 @@ class LocalBroker:
             self._broker.advance(self.time())
             self._settle()
             for link in self._links:
-                link.wake()
+                link.time_passed()
 
     def pause(self) -> float:
         """Seconds until the broker has something to do by itself; infinite while it has not."""
@@ -92,8 +97,12 @@ class LocalBroker:
             deadline = self._broker.next_deadline()
         return float("inf") if deadline is None else max(0.0, deadline - self.time())
 
-    def open(self, wake: Callable[[], None], *, name: str = "") -> "Link":
+    def open(
+        self, wake: Callable[[], None], time_passed: Callable[[], None] | None = None, *, name: str = ""
+    ) -> "Link":
         """A client's end. `wake` is called when there is something to take, on any thread; it must not wait.
+
+        `time_passed` is called after `advance`, for clients that go by the same clock; `wake` by default.
 
         Raises:
             LookupError: the broker is closed.
@@ -101,7 +110,7 @@ class LocalBroker:
         with self._lock:
             if _named.get(self.name) is not self:
                 raise LookupError(f"the broker {self.name!r} is closed")
-            link = Link(self, wake, name)
+            link = Link(self, wake, time_passed or wake, name)
             self._links.add(link)
             return link
 
@@ -133,8 +142,11 @@ class LocalBroker:
 class Link:
     """A client's end of a connection; one thread at a time uses it."""
 
-    def __init__(self, local: LocalBroker, wake: Callable[[], None], name: str) -> None:
+    def __init__(
+        self, local: LocalBroker, wake: Callable[[], None], time_passed: Callable[[], None], name: str
+    ) -> None:
         self.wake = wake
+        self.time_passed = time_passed
         self._local = local
         self._is_reading = True
         self.connection = Connection(local._broker, _login, lambda: local._woken.add(self), name=name)

@@ -41,7 +41,7 @@ class MemoryStream:
         self._broker = broker
         self._event = threading.Event()
         self._rung = False
-        self._link = broker.open(self._event.set, name=name)
+        self._link = broker.open(self._event.set, self.ring, name=name)
         self.out = bytearray()
         self.lost: OSError | None = None
         self.last_read = self.last_write = time.monotonic()

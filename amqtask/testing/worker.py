@@ -124,6 +124,16 @@ class BackgroundWorker:
         if unfinished and error is None:
             raise WorkerLost(f"tasks that did not end within {self._timeout:g} s: {unfinished}")
 
+    def held(self) -> list[float]:
+        """When the tasks are due that it holds because their time has not come, in seconds since the epoch."""
+        now = self.app.clock.time()
+        etas = [execution.request.eta for execution in self._node.reserved()]
+        return [eta.timestamp() for eta in etas if eta is not None and eta.timestamp() > now]
+
+    def unfinished(self) -> list[str]:
+        """The names of the tasks that it runs or holds."""
+        return [execution.request.task for execution in (*self._node.active(), *self._node.reserved())]
+
     def _close(self) -> None:
         self._thread.join(self._timeout)
         if self._has_begun:

@@ -53,7 +53,11 @@ class PageRunner:
         """`environment` is added to this process's."""
         self._folder = folder
         scripts = str(Path(sys.executable).parent)
-        self._environment = os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"]} | environment
+        # The plugin is loaded where it is not installed, too.
+        pytest_options = {"PYTEST_ADDOPTS": "-p pytest_amqtask -p no:cacheprovider"}
+        self._environment = (
+            os.environ | pytest_options | {"PATH": scripts + os.pathsep + os.environ["PATH"]} | environment
+        )
         self._interpreter: subprocess.Popen[str] | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
         self._log = folder / ".log"
@@ -105,7 +109,7 @@ class PageRunner:
 
     def _command(self, words: Sequence[str]) -> str:
         """Ours are run, all others are left alone: they install things, start services, or leave the page's folder."""
-        if not words or words[0] != "amqtask":
+        if not words or words[0] not in ("amqtask", "pytest"):
             return ""
         if "worker" in words:
             return self._worker([word for word in words if word != "&"])
