@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Unpack, cast, get_args
 
 from amqtask.app import App
-from amqtask.assembly import Parts, load
+from amqtask.assembly import Parts
 from amqtask.beat.program import Beat
 from amqtask.clock import Clock, SystemClock
 from amqtask.config.model import SerializerName
@@ -91,7 +91,7 @@ class AppBroker(abc.ABC):
     def using(self, app: App) -> Iterator[App]:
         """Have an app use this broker and its clock; afterwards it is as before."""
         before = app._parts, app._pid, app.clock
-        loaded = load(app._source, [*app._overrides, f"broker.url={self.url}", "worker.ack_delay=0"])
+        loaded = app._read(app._source, [*app._overrides, f"broker.url={self.url}", "worker.ack_delay=0"])
         app.clock = self.clock
         app._parts, app._pid = Parts(app, loaded, origin="test"), os.getpid()
         try:
