@@ -1,5 +1,6 @@
 # make demo    run the example on a real RabbitMQ, and see what happened
-# make test    run all tests; test-matrix those that depend on it on RabbitMQ 3.10, 4.0 and 4.3 (Debian, root)
+# make test    run all tests; test-matrix those that depend on it on RabbitMQ 3.10, 4.0 and 4.3 (Debian, root);
+#              test-devbroker those of drivers, workers and clients on the devbroker in place of RabbitMQ
 # make bench   measure amqtask beside its peers; bench-quick in under three minutes
 # make check   formatting, lint, types, and who may import whom
 
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-quick clean
+.PHONY: help demo test test-matrix test-devbroker check bench bench-quick clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -25,6 +26,10 @@ test: $(VENV)/.installed-dev
 
 test-matrix: $(VENV)/.installed-dev
 	@$(RUN)/python -m tests.matrix
+
+test-devbroker: $(VENV)/.installed-dev
+	@AMQTASK_TEST_BROKER=devbroker $(RUN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
+		tests/contract tests/e2e tests/interop --ignore tests/contract/devbroker
 
 check: $(VENV)/.installed-dev
 	@$(RUN)/ruff format --check --quiet . || { $(RUN)/ruff format --check .; exit 1; }

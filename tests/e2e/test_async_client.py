@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+from tests.support.broker import ON_EACH_BROKER
 from tests.support.program import Scratch
+
+pytestmark = ON_EACH_BROKER
 
 TASKS = """
     from amqtask import group

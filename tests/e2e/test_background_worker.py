@@ -9,7 +9,10 @@ import pytest
 
 from amqtask import App, Component, SoftTimeLimitExceeded, WorkerProcess
 from amqtask.errors import AppNotFound, ConfigError, HookFailed, UnknownQueue, WorkerLost
+from tests.support.broker import ON_EACH_BROKER
 from tests.support.eventually import eventually
+
+pytestmark = ON_EACH_BROKER
 
 POOLS = ["threads", "asyncio", "solo"]
 
