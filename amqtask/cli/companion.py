@@ -39,13 +39,23 @@ class Companion:
         self._command = list(command)
         self._backoff = Backoff(initial=0.5, maximum=30.0)
         self._stopping = threading.Event()
+        self._renewing = threading.Event()
         self._reader, self._writer = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._run, name="amqtask-companion", daemon=True)
+        self._thread = self._make_thread()
 
     def start(self) -> None:
         """Start the command; nothing happens before."""
         self._thread.start()
+
+    def renew(self) -> None:
+        """Have the command end and started again, also if it could not run before."""
+        if not self._thread.is_alive():
+            self._thread = self._make_thread()
+            self._thread.start()
+        elif self._process is not None:
+            self._renewing.set()
+            self._process.terminate()
 
     def __enter__(self) -> "Companion":
         return self
@@ -60,12 +70,19 @@ class Companion:
             self._process.wait()
         os.close(self._reader)
 
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="amqtask-companion", daemon=True)
+
     def _run(self) -> None:
         tries = 0
         while not self._stopping.is_set():
             command = [*self._command, "--bound-to", str(self._reader)]
             self._process = subprocess.Popen(command, pass_fds=[self._reader], stdin=subprocess.DEVNULL)
             code = self._process.wait()
+            if self._renewing.is_set() and not self._stopping.is_set():
+                self._renewing.clear()
+                tries = 0
+                continue
             if code == 0 or self._stopping.is_set():
                 return  # it was told to stop, as by Ctrl-C
             if code in HOPELESS:

@@ -47,6 +47,11 @@ class Terminal:
         """It consumes."""
         click.echo(f"  ready    Ctrl-C stops after what runs; twice stops now (pid {os.getpid()})", err=True)
 
+    def reloaded(self, plan: Plan) -> None:
+        """The beat beside it is started again, with the code and the schedule of now."""
+        if self._companion is not None:
+            self._companion.renew()
+
     def failed(self, text: str) -> None:
         """It cannot start, or not go on."""
         click.echo(f"error: {text}", err=True)

@@ -19,6 +19,10 @@ class Front(Protocol):
         """All processes consume."""
         ...
 
+    def reloaded(self, plan: Plan) -> None:
+        """The app was loaded anew, and so is its configuration."""
+        ...
+
     def failed(self, text: str) -> None:
         """The worker cannot start, or not go on."""
         ...

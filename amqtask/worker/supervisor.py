@@ -110,6 +110,7 @@ class Supervisor:
         if self._nursery is not None:
             self._old_nurseries.append(self._nursery)
         self._nursery = nursery
+        self._front.reloaded(plan)
         logger.info("loaded anew; replacing %d processes one by one", len(self._processes), extra=event("reloading"))
         self._to_replace = collections.deque(sorted(self._processes))
         self._replace_next()
@@ -387,13 +388,12 @@ class Supervisor:
         for process in [*self._processes.values(), *self._leaving]:
             process.kill()
             process.close()
-        nurseries = {self._nursery, self._next_nursery, *self._old_nurseries} - {None}
+        started = (self._nursery, self._next_nursery, *self._old_nurseries)
+        nurseries = {nursery for nursery in started if nursery is not None}
         for nursery in nurseries:
-            if nursery is not None:
-                nursery.close()
+            nursery.close()
         for nursery in nurseries:
-            if nursery is not None:
-                nursery.wait()
+            nursery.wait()
 
 
 def _wake_only(signum: int, frame: FrameType | None) -> None:

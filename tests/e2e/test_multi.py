@@ -95,6 +95,26 @@ def test_a_worker_brings_its_beat_and_takes_it_along(app: Scratch) -> None:
         assert not Path(f"/proc/{second}").exists()
 
 
+def test_a_reload_of_the_worker_gives_its_beat_the_schedule_of_now(app: Scratch) -> None:
+    config = app.folder / "amqtask.yaml"
+    with app.worker("-Q", "lo", "-c", "1", "-B") as worker:
+        beat = int(worker.wait_for(r"\[(\d+)\] beat leads")[1])
+        config.write_text(config.read_text() + "    two: {task: tasks.tick, schedule: 1s, args: [two]}\n")
+        worker.signal(signal.SIGHUP)
+        worker.wait_for(rf"\[((?!{beat})\d+)\] beat leads")
+        eventually(lambda: run_dues(app, "two"))
+
+        config.write_text(config.read_text().replace("schedule: 1s", "schedule: often"))
+        worker.signal(signal.SIGHUP)
+        worker.wait_for("not loaded anew, the old code goes on")
+        seen = len(run_dues(app, "two"))
+        eventually(lambda: len(run_dues(app, "two")) > seen)
+        assert "the beat died" not in worker.output()
+        assert worker.stop() == 0
+    dues = run_dues(app, "one")
+    assert len(dues) == len(set(dues)), "each tick once"
+
+
 def test_a_beat_does_not_outlive_a_worker_that_is_killed(app: Scratch) -> None:
     with app.worker("-Q", "lo", "-c", "1", "-B") as worker:
         beat = int(worker.wait_for(r"\[(\d+)\] beat leads")[1])
