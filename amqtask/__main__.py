@@ -1,5 +1,5 @@
 """`python -m amqtask` is `amqtask`."""
 
-from amqtask.cli.main import main
+from amqtask.cli.entry import main
 
 main()

@@ -117,8 +117,8 @@ TABLE = (
     # Importing an app loads no YAML and no driver, so what it is made of is the assembly's, loaded at first use.
     Row(
         "app",
-        "errors clock commanding component configuring core.retry core.signature hooks imports lifecycle registry reports"
-        " result task batch canvas",
+        "errors clock commanding component configuring core.retry core.signature hooks imports lifecycle registry"
+        " reports result task batch canvas",
         types=f"assembly context config.* core.* launch periodic publisher session results.base testing.worker"
         f" {WATCHED}",
     ),
@@ -132,9 +132,11 @@ TABLE = (
         types="config.loaded",
     ),
     Row("worker.bootstrap", "worker.child worker.reader"),
-    Row("worker.hatch", "drivers worker.*"),
     Row("worker.agent", f"{PLUMBING} {WATCHED} drivers worker.*"),
-    Row("worker.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* executors executors.base results.base worker.*"),
+    Row(
+        "worker.*",
+        f"{PLUMBING} {SERVICES} {WATCHED} config.* executors executors.base results results.base worker.*",
+    ),
     Row("beat.*", f"{PLUMBING} {SERVICES} {WATCHED} config.* results.base beat.*"),
     # A server beside all of it: nothing of it is ours to use, and it uses nothing of ours.
     Row("devbroker.*", "devbroker.*"),
@@ -149,7 +151,7 @@ TABLE = (
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),
     Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} queueview config.* web.* tui.*"),
     Row("cli.*", "*"),
-    Row("__main__", "cli.main"),
+    Row("__main__", "cli.entry"),
     # Packages that only hold modules, and the public names.
     Row("worker beat devbroker cli web tui testing contrib control events", ""),
     Row("", f"{SERVICES} errors core.signature canvas"),

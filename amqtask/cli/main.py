@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from amqtask.errors import (
     VhostUnavailable,
 )
 from amqtask.exits import FAILED, exit_code
+
+if TYPE_CHECKING:
+    from amqtask.worker.reader import Reader
 
 # Name: where the command is, and its line in the help. A command's module is loaded when it is called.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -83,11 +86,13 @@ def amqtask(context: click.Context) -> None:
     target.app = target.app or os.environ.get("AMQTASK_APP")
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; its exit code."""
+def run(arguments: Sequence[str] | None = None, reader: "Reader | None" = None) -> int:
+    """Run a command line; its exit code. `reader` is at work already, for a worker."""
     embed_nothing()
     try:
-        result: Any = amqtask.main(args=arguments, prog_name="amqtask", standalone_mode=False)
+        result: Any = amqtask.main(
+            args=arguments, prog_name="amqtask", standalone_mode=False, obj=Target(reader=reader)
+        )
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -117,8 +122,3 @@ def show_error(error: AmqtaskError) -> None:
         click.echo("".join(traceback.format_exception(error.__cause__)).rstrip(), err=True)
     elif isinstance(error, ConnectionFailed) and not isinstance(error, (AuthenticationFailed, VhostUnavailable)):
         click.echo(_START_ONE, err=True)
-
-
-def main() -> None:
-    """The console script."""
-    sys.exit(run())

@@ -9,17 +9,19 @@ import click
 if TYPE_CHECKING:
     from amqtask.app import App
     from amqtask.config.loaded import LoadedConfig
+    from amqtask.worker.reader import Reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
 class Target:
-    """The options -A, -C and --set."""
+    """The options -A, -C and --set; `reader` reads a worker's configuration."""
 
     app: str | None = None
     config: str | None = None
     overrides: list[str] = field(default_factory=list)
+    reader: "Reader | None" = None
 
     def load_app(self) -> "App":
         """The app of -A, with -C and --set applied.

@@ -15,6 +15,7 @@ from amqtask.worker.plan import Order, Plan
 
 if TYPE_CHECKING:
     from amqtask.worker.process import Egg
+    from amqtask.worker.reader import Reader
 
 URL_VARIABLE = "AMQTASK_BROKER_URL"
 POOLS = ("processes", "prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
@@ -65,16 +66,13 @@ def _split(context: click.Context, parameter: click.Parameter, value: tuple[str,
     return tuple(name.strip() for part in value for name in part.split(",") if name.strip())
 
 
-def _hatch(order: Order) -> "Egg | None":
-    """Fork the process that loads the app, and another one that reads the configuration at the same time.
+def _hatch(order: Order, reader: "Reader | None") -> "Egg | None":
+    """Fork the process that loads the app.
 
-    None in a script that called `app.worker_main()`: what it has loaded is not to be inherited.
+    None in a script that called `app.worker_main()`, and has no reader: what it has loaded is not to be inherited.
     """
-    if "amqtask.app" in sys.modules:
+    if reader is None:
         return None
-    from amqtask.worker.reader import Reader
-
-    reader = Reader.start()
     # Nothing that is made while modules are imported is garbage.
     gc.disable()
     from amqtask.worker.hatch import hatch
@@ -164,7 +162,7 @@ def worker(
         soft_time_limit=soft_time_limit,
         working_folder=os.getcwd(),
     )
-    egg = _hatch(order)
+    egg = _hatch(order, target.reader)
     if reload:
         reload_on_change(Path.cwd())
     options = [f"--{key}={value}" for key, value in (("log-level", log_level), ("log-format", log_format)) if value]

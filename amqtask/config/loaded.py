@@ -54,10 +54,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A configuration that another process read. `settings` are all of them, for people's eyes, without secrets."""
+    """A configuration that another process read.
+
+    `settings` are all of them, for people's eyes, without secrets. `version` is amqtask's; `about` are lines on what it
+    runs on.
+    """
 
     loaded: LoadedConfig
     settings: tuple[Setting, ...]
+    version: str
+    about: tuple[str, ...]
 
 
 def _quoted(part: str) -> str:

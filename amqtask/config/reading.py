@@ -1,6 +1,8 @@
 """Reading a configuration for processes that are to be spared pydantic and YAML; see `amqtask.worker.reader`."""
 
+import importlib.metadata
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +22,13 @@ def read(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides
         ConfigError: all mistakes that were found.
     """
     loaded = load_source(source, overrides)
-    return Reading(loaded=replace(loaded, config=to_sheet(loaded.config)), settings=tuple(settings(loaded)))
+    version = importlib.metadata.version("amqtask")
+    return Reading(
+        loaded=replace(loaded, config=to_sheet(loaded.config)),
+        settings=tuple(settings(loaded)),
+        version=version,
+        about=about(version),
+    )
 
 
 def to_sheet(value: Any) -> Any:
@@ -33,3 +41,17 @@ def to_sheet(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(to_sheet(item) for item in value)
     return value
+
+
+def about(version: str) -> tuple[str, ...]:
+    """What this runs on, in lines."""
+    packages = []
+    for name in ("pika", "amqp", "pydantic", "msgpack", "celery"):
+        try:
+            packages.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return (
+        f"amqtask {version}, {platform.python_implementation()} {platform.python_version()}, {platform.platform()}",
+        f"packages: {', '.join(packages)}",
+    )

@@ -1,7 +1,6 @@
 """Result backends by name. A name that is not in the table is looked for among the installed packages' entry points."""
 
 import importlib
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError, ExtraMissing, Problem
@@ -64,6 +63,9 @@ def load_backend(name: str) -> "Factory":
 
 
 def _foreign(name: str) -> "Factory":
+    # Slow to import, and rarely needed.
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == name:
             factory: Factory = entry.load()

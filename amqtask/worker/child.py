@@ -17,6 +17,7 @@ from amqtask.executors import load_executor
 from amqtask.exits import exit_code
 from amqtask.log import event, get_logger, set_up
 from amqtask.publisher import HOPELESS
+from amqtask.results import load_backend
 from amqtask.session import explain as explain_broker
 from amqtask.worker.answers import answer
 from amqtask.worker.board import Board
@@ -48,6 +49,9 @@ def main(descriptor: int, reader: Reader) -> int:
         app, plan = prepare(order, reader, lambda: _ask_for_broker(pipe))
         # With a pool whose processes must be patched, this one only finds out what to start.
         if order.patch or plan.pool not in PATCHED:
+            # What is imported before processes are forked is shared by them.
+            load_executor(executor_name(app, plan))
+            load_backend(app.config.results.backend)
             call(app.on.worker_init, worker_info(app, plan))
     except AmqtaskError as error:
         text, code = explain(error)
@@ -154,8 +158,7 @@ class Child:
         quiet_signals()
         set_up(self._plan.log_level, self._plan.log_format)
         faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-        uvloop = self._app.config.worker.uvloop
-        executor = load_executor("uvloop" if uvloop else self._plan.pool)(self._plan.slots)
+        executor = load_executor(executor_name(self._app, self._plan))(self._plan.slots)
         listener = Listener(
             ready=self._ready,
             connect_failed=self._connect_failed,
@@ -263,6 +266,11 @@ class Child:
 
     def _tell(self, note: Note) -> None:
         self._pipe.send(note)
+
+
+def executor_name(app: App, plan: Plan) -> str:
+    """The executor of the plan's pool."""
+    return "uvloop" if app.config.worker.uvloop else plan.pool
 
 
 def quiet_signals() -> None:

@@ -1,30 +1,28 @@
 """Describing an app for its node's agent: the one place where the configuration becomes a briefing."""
 
-import importlib.metadata
 import json
-import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from amqtask.app import App
-from amqtask.config.loaded import Setting
+from amqtask.config.loaded import Reading
 from amqtask.core.backoff import Backoff
 from amqtask.core.message import Json
 from amqtask.worker.briefing import Briefing
 from amqtask.worker.queueform import queue_form
 
 
-def brief(app: App, queues: Sequence[str], settings: Iterable[Setting]) -> Briefing:
-    """What the agent of a node that consumes these queues must know; `settings` are those of the configuration."""
+def brief(app: App, queues: Sequence[str], reading: Reading) -> Briefing:
+    """What the agent of a node that consumes these queues must know; `reading` is of the app's configuration."""
     config = app.config
     broker, control, events = config.broker, config.control, config.events
     conf: dict[str, Json] = {}
     given: dict[str, Json] = {}
-    for setting in settings:
+    for setting in reading.settings:
         value = json.loads(json.dumps(setting.value, default=str))
         conf[setting.name] = value
         if setting.origin.source != "default":
             given[setting.name] = value
-    version = importlib.metadata.version("amqtask")
+    report = [*reading.about, "settings:", *(f"  {name}: {value}" for name, value in given.items())]
     return Briefing(
         addresses=tuple(app.session_options.addresses),
         driver=broker.driver,
@@ -39,8 +37,8 @@ def brief(app: App, queues: Sequence[str], settings: Iterable[Setting]) -> Brief
         events_exchange=events.exchange,
         heartbeat=events.heartbeat,
         create_queues=config.interop == "celery" or config.worker.create_missing_queues,
-        version=version,
-        report=_report(version, given),
+        version=reading.version,
+        report="\n".join(report),
         conf=conf,
         conf_given=given,
         tasks={name: _task(app, name) for name in sorted(app.tasks)},
@@ -61,18 +59,3 @@ def _task(app: App, name: str) -> Mapping[str, Json]:
         "serializer": effective.serializer,
         "max_retries": effective.retry.max_retries,
     }
-
-
-def _report(version: str, given: Mapping[str, Json]) -> str:
-    packages = []
-    for name in ("pika", "amqp", "pydantic", "msgpack", "celery"):
-        try:
-            packages.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    lines = [
-        f"amqtask {version}, {platform.python_implementation()} {platform.python_version()}, {platform.platform()}",
-        f"packages: {', '.join(packages)}",
-        "settings:",
-    ]
-    return "\n".join([*lines, *(f"  {name}: {value}" for name, value in given.items())])

@@ -3,13 +3,13 @@
 import ctypes
 import faulthandler
 import gc
+import importlib
 import os
 import signal
 import sys
 import threading
 from dataclasses import replace
 
-from amqtask.drivers import load_driver
 from amqtask.worker import child
 from amqtask.worker.offspring import Offspring
 from amqtask.worker.pipe import Pipe
@@ -17,8 +17,15 @@ from amqtask.worker.plan import Order
 from amqtask.worker.process import Egg, launch
 from amqtask.worker.reader import Reader
 
-USUAL_DRIVER = "pika"
-"""Imported before the fork; another one is imported by the processes themselves."""
+SHARED = (
+    "amqtask.assembly",
+    "amqtask.drivers.pika",
+    "amqtask.worker.agent",
+    "amqtask.worker.steward",
+    "amqtask.worker.supervisor",
+    "encodings.idna",
+)
+"""Imported before the fork: what both sides of it use, or nearly always use, and what addresses are looked up with."""
 
 M_ARENA_MAX = -8
 """glibc's `malloc.h`."""
@@ -33,7 +40,8 @@ def hatch(order: Order, reader: Reader) -> Egg:
         # What another thread holds in this instant would be held for ever in a fork.
         reader.hand_over()
         return replace(launch(order), reader=reader)
-    load_driver(USUAL_DRIVER)
+    for name in SHARED:
+        importlib.import_module(name)
     _use_one_arena()
     # What is there now is never collected: that would copy its pages.
     gc.freeze()

@@ -54,7 +54,8 @@ def prepare(order: Order, reader: Reader, embed: Callable[[], str]) -> tuple[App
         # Made before processes are forked, which share it then; and what is wrong with an annotation stops the worker.
         _ = task.typed
     plan = make_plan(app, config, order)
-    return app, replace(plan, agent=brief(app, plan.queues, reader.settings).to_json())
+    assert reader.reading is not None, "the app has its configuration"
+    return app, replace(plan, agent=brief(app, plan.queues, reader.reading).to_json())
 
 
 def make_plan(app: App, config: "Config", order: Order) -> Plan:

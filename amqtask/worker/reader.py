@@ -17,7 +17,7 @@ from amqtask.errors import ConfigError
 from amqtask.worker.offspring import Offspring
 
 if TYPE_CHECKING:
-    from amqtask.config.loaded import LoadedConfig, Reading, Setting
+    from amqtask.config.loaded import LoadedConfig, Reading
 
 READING = "amqtask.config.reading"
 """Imported by the process that reads, and by no other."""
@@ -33,8 +33,8 @@ class Reader:
         self._socket = sock
         self._process = process
         self._owner = os.getpid()
-        self.settings: Sequence[Setting] = ()
-        """All settings of what was read, for people's eyes, without secrets."""
+        self.reading: Reading | None = None
+        """What was read."""
 
     @classmethod
     def start(cls) -> "Reader":
@@ -57,7 +57,7 @@ class Reader:
         reading = self._ask(source, overrides)
         if reading is None:
             reading = importlib.import_module(READING).read(source, overrides)
-        self.settings = reading.settings
+        self.reading = reading
         return reading.loaded
 
     def hand_over(self) -> None:
