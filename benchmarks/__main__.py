@@ -13,7 +13,7 @@ from pathlib import Path
 from pika.exceptions import AMQPError
 from rich.console import Console
 
-from benchmarks.broker import Broker, virtual_host
+from benchmarks.broker import Broker, broker_url, redis_url
 from benchmarks.job import Job
 from benchmarks.machine import describe_machine
 from benchmarks.measures import MEASURES
@@ -42,10 +42,8 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, help="factor on the number of tasks (default: 1)")
     parser.add_argument("--reference", default="amqtask", help="what ratios are taken to (default: %(default)s)")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the peers installed")
-    parser.add_argument("--url", default="amqp://guest:guest@127.0.0.1:5672/", help="the broker (default: %(default)s)")
-    parser.add_argument(
-        "--redis", default="redis://127.0.0.1:6379/9", help="for peers that need it (default: %(default)s)"
-    )
+    parser.add_argument("--url", default="", help="the broker (default: one of its own, where RabbitMQ is installed)")
+    parser.add_argument("--redis", default="", help="for peers that need it (default: one of its own, as the broker)")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "docs" / "performance", help="folder of JSON, Markdown and plots"
     )
@@ -97,12 +95,14 @@ def run(options: argparse.Namespace, console: Console) -> Outcome:
     measures = chosen_measures(options)
     subjects, missing = discover(options.python, wanted)
     failures: list[str] = []
-    with virtual_host(options.url) as url, tempfile.TemporaryDirectory(prefix="amqtask-benchmarks-") as folder:
+    with (
+        broker_url(options.url) as url,
+        redis_url(options.redis) as redis,
+        tempfile.TemporaryDirectory(prefix="amqtask-benchmarks-") as folder,
+    ):
         broker = Broker(url)
         machine = describe_machine(broker.version())
-        theatre = Theatre(
-            python=options.python, broker=broker, redis_url=options.redis, folder=Path(folder), scale=scale
-        )
+        theatre = Theatre(python=options.python, broker=broker, redis_url=redis, folder=Path(folder), scale=scale)
         outcomes = [measure_one(measure, subjects, theatre, rounds, console, failures) for measure in measures]
     shown = {name for outcome in outcomes for name in outcome.samples}
     subjects = [subject for subject in subjects if subject.name in shown]

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import pika
 
+from amqtask.testing.rabbitmq import PrivateRabbitMQ, find_server, free_ports
+
 ORIGINALS = 100
+#: A million messages must raise no memory alarm.
+ROOMY = {"vm_memory_high_watermark.absolute": "4GB"}
+USUAL_URL, USUAL_REDIS_URL = "amqp://guest:guest@127.0.0.1:5672/", "redis://127.0.0.1:6379/9"
 
 
 class Broker:
@@ -73,6 +78,33 @@ class Broker:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@contextlib.contextmanager
+def broker_url(url: str) -> Iterator[str]:
+    """The given URL, or that of a RabbitMQ that runs for the benchmarks only; its usual one where none is installed."""
+    if url or find_server() is None:
+        with virtual_host(url or USUAL_URL) as found:
+            yield found
+        return
+    with PrivateRabbitMQ(niceness=0, settings=ROOMY) as node:
+        yield node.url
+
+
+@contextlib.contextmanager
+def redis_url(url: str) -> Iterator[str]:
+    """The given URL, or that of a Redis that runs for the benchmarks only; its usual one where none is installed."""
+    server = shutil.which("redis-server")
+    if url or server is None:
+        yield url or USUAL_REDIS_URL
+        return
+    (port,) = free_ports(1)
+    options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
+    with subprocess.Popen([server, *options], stdout=subprocess.DEVNULL) as redis:
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            redis.terminate()
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ class PrivateRabbitMQ:
     """One private node; a context manager. With `beside` it shares another node's epmd, to be joined to it.
 
     `settings` are further lines of rabbitmq.conf, `plugins` more plugins of the installation; `management` turns the
-    management plugin and its HTTP API on.
+    management plugin and its HTTP API on, `niceness` is what the scheduler is told.
     The folder goes, and the node with it, on `close`, at exit, and when this process is killed.
     """
 
@@ -93,6 +93,7 @@ class PrivateRabbitMQ:
         plugins: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         beside: "PrivateRabbitMQ | None" = None,
+        niceness: int = 10,
     ) -> None:
         scripts = find_server()
         if scripts is None:
@@ -100,6 +101,7 @@ class PrivateRabbitMQ:
                 "no RabbitMQ is installed here: there is no rabbitmq-server with an Erlang to run it"
             )
         self._scripts: Final = scripts
+        self._niceness: Final = niceness
         self._first: Final = beside or self
         self._owner: Final = os.getpid()
         self._folder: Final = Path(tempfile.mkdtemp(prefix="aqt-rabbitmq-"))
@@ -148,7 +150,7 @@ class PrivateRabbitMQ:
         self._start_epmd()
         with (self._folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                ["nice", "-n", "10", str(self._scripts / "rabbitmq-server")],
+                ["nice", "-n", str(self._niceness), str(self._scripts / "rabbitmq-server")],
                 env=self._environment(),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from amqtask import App
+from amqtask import App, chain, chord
 from amqtask.core.declare import DeclareQueue
 from amqtask.drivers.base import QuietSink
 from benchmarks import work
@@ -41,7 +41,7 @@ VARIANTS = (
     _variant(
         "amqtask-processes",
         PROCESSES,
-        PLAIN | {Feature.FOOTPRINT, Feature.PUBLISH, Feature.RESULTS, Feature.DELAY},
+        PLAIN | {Feature.FOOTPRINT, Feature.PUBLISH, Feature.RESULTS, Feature.CHORD, Feature.CHAIN, Feature.DELAY},
         "defaults: late acks, confirms, mandatory, prefetch auto, rpc results; bulk publishing in app.batch()",
     ),
     _variant(
@@ -54,10 +54,29 @@ VARIANTS = (
         "{in_flight} coroutines a process",
     ),
     _variant(
+        "amqtask-uvloop",
+        ("-P", "asyncio", "--processes", "{processes}", "-c", "{in_flight}", "--set", "worker.uvloop=true"),
+        frozenset({Feature.CONSUME, Feature.NAP}),
+        "as amqtask-asyncio, on uvloop",
+    ),
+    _variant(
         "amqtask-gevent",
         ("-P", "gevent", "--processes", "{processes}", "-c", "{in_flight}"),
         (PLAIN - {Feature.BURN}) | {Feature.NAP},
         "{in_flight} greenlets a process",
+    ),
+    _variant(
+        "amqtask-eventlet",
+        ("-P", "eventlet", "--processes", "{processes}", "-c", "{in_flight}"),
+        frozenset({Feature.CONSUME, Feature.NAP}),
+        "{in_flight} green threads a process",
+    ),
+    _variant(
+        "amqtask-solo",
+        ("-P", "solo"),
+        frozenset({Feature.CONSUME, Feature.FOOTPRINT}),
+        "one worker a process",
+        one_process_each=True,
     ),
     _variant(
         "amqtask-early",
@@ -65,6 +84,13 @@ VARIANTS = (
         frozenset({Feature.CONSUME, Feature.QUORUM}),
         "acks_late: false",
         guarantees=dataclasses.replace(STRONG, late_ack=False),
+    ),
+    _variant(
+        "amqtask-optional",
+        PROCESSES,
+        frozenset({Feature.PUBLISH}),
+        "publish.mandatory: false",
+        guarantees=dataclasses.replace(STRONG, mandatory=False),
     ),
     _variant(
         "amqtask-unconfirmed",
@@ -98,7 +124,7 @@ def noop(index: int, payload: str = "") -> None:
     work.mark(index)
 
 
-if VARIANT.name == "amqtask-gevent":
+if VARIANT.name in {"amqtask-gevent", "amqtask-eventlet"}:
 
     @app.task(name="nap", ignore_result=True)
     def green_nap(index: int, seconds: float) -> None:
@@ -169,6 +195,12 @@ class AmqtaskClient:
         with app.batch():
             results = [echo.delay(value) for value in values]
         return [result.get(timeout=120) for result in results]
+
+    def chord(self, values: Sequence[int]) -> int:
+        return chord([echo.s(value) for value in values], total.s()).delay().get(timeout=120)
+
+    def chain(self, length: int) -> int:
+        return chain(increment.s(0), *(increment.s() for _ in range(length - 1))).delay().get(timeout=120)
 
     def close(self) -> None:
         app.close()
