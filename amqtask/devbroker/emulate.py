@@ -61,6 +61,7 @@ class Profile:
     queue_consumer_timeout: bool
     reply_counts_as_routed: bool
     numbers_replies: bool
+    streams_set_delivery_mode: bool
     reads_x_death: bool
     last_death_headers: bool
     keeps_cc_of_dead_letters: bool
@@ -89,6 +90,7 @@ _V3_10 = Profile(
     queue_consumer_timeout=False,
     reply_counts_as_routed=False,
     numbers_replies=False,
+    streams_set_delivery_mode=False,
     reads_x_death=True,
     last_death_headers=False,
     keeps_cc_of_dead_letters=False,
@@ -138,6 +140,7 @@ _V4_3 = replace(
     classic_shows_redelivering_deaths=True,
     reply_counts_as_routed=True,
     numbers_replies=True,
+    streams_set_delivery_mode=True,
     topic_hash_max=2,
     min_frame_max=8192,
     queue_versions=frozenset({2}),

@@ -151,8 +151,13 @@ def join(fields: Fields) -> bytes:
 
 def with_headers(raw: bytes, entries: dict[str, bytes]) -> bytes:
     """`raw` with its headers replaced by `entries` (as `tables.split` gives them)."""
+    return with_field(raw, HEADERS, header_field(entries))
+
+
+def with_field(raw: bytes, index: int, value: bytes) -> bytes:
+    """`raw` with one property, of `NAMES` the one at `index`, replaced by this encoded one."""
     fields = split(raw)
-    fields[HEADERS] = header_field(entries)
+    fields[index] = value
     return join(fields)
 
 

@@ -222,11 +222,15 @@ def with_headers(message: Message, named: dict[str, Value]) -> Message:
 
 def with_entries(message: Message, entries: dict[str, bytes]) -> Message:
     """`message` with these headers, encoded, and no others."""
-    changed = properties.scan(properties.with_headers(message.properties, entries))
+    return with_properties(message, properties.with_headers(message.properties, entries))
+
+
+def with_properties(message: Message, raw: bytes) -> Message:
+    """`message` with these properties, encoded."""
     return Message(
         message.exchange,
         message.routing_key,
-        changed,
+        properties.scan(raw),
         message.body,
         message.address,
         message.extra_keys,

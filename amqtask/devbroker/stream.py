@@ -10,8 +10,9 @@ from amqtask.devbroker.consumers import Consumer
 from amqtask.devbroker.context import Context
 from amqtask.devbroker.errors import not_implemented, precondition_failed
 from amqtask.devbroker.message import Entry, Message
+from amqtask.devbroker.properties import DELIVERY_MODE
 from amqtask.devbroker.queue import Owner, Queue, Return
-from amqtask.devbroker.quorum import with_entries, with_headers
+from amqtask.devbroker.quorum import with_entries, with_headers, with_properties
 from amqtask.devbroker.tables import Timestamp, Value
 
 _INTERVAL = re.compile(r"^(\d+)([YMDhms])$")
@@ -52,7 +53,8 @@ class StreamQueue(Queue):
 
     def publish(self, message: Message) -> bool:
         self._last_sequence += 1
-        entry = Entry(_as_kept(message), self._last_sequence, None)
+        kept = _as_kept(message, sets_delivery_mode=self.context.profile.streams_set_delivery_mode)
+        entry = Entry(kept, self._last_sequence, None)
         self.context.memory += entry.size
         self.context.journal.added(self.owner.name, self.name, entry)
         self._append(entry, self.context.now)
@@ -168,8 +170,13 @@ class StreamQueue(Queue):
         return 0
 
 
-def _as_kept(message: Message) -> Message:
-    """Streams keep messages as AMQP 1.0 has them: without headers that are lists or tables."""
-    headers = tables.split(properties.scan(message.properties).headers)
+def _as_kept(message: Message, *, sets_delivery_mode: bool) -> Message:
+    """Streams keep messages as AMQP 1.0 has them: without lists and tables in headers."""
+    known = properties.scan(message.properties)
+    headers = tables.split(known.headers)
     plain = {name: value for name, value in headers.items() if value[:1] not in (b"A", b"F")}
-    return message if len(plain) == len(headers) else with_entries(message, plain)
+    if len(plain) < len(headers):
+        message = with_entries(message, plain)
+    if sets_delivery_mode and known.delivery_mode is None:
+        message = with_properties(message, properties.with_field(message.properties, DELIVERY_MODE, b"\x01"))
+    return message

@@ -135,3 +135,14 @@ def test_a_stream_is_deleted_whatever_the_conditions_and_says_nothing_of_its_mes
 
     assert it.channel.vhost.delete_queue("s", if_unused=True, if_empty=True) == 0
     assert "s" not in it.channel.vhost.queues
+
+
+@pytest.mark.parametrize(("emulate", "mode"), [("3.10", None), ("4.3", 1)])
+def test_a_delivery_mode_that_was_not_given_is_transient_from_4_3_on(emulate: str, mode: int | None) -> None:
+    it = client(emulate)
+    it.declare("s", x_queue_type="stream")
+    it.publish("s", "a")
+    it.publish("s", "b", delivery_mode=2)
+    it.consume("s", prefetch=2, x_stream_offset="first")
+
+    assert [message.named.get("delivery_mode") for _, _, _, message in it.deliveries] == [mode, 2]
