@@ -18,7 +18,7 @@ from amqtask.worker.report import label
 logger = get_logger("worker")
 
 LOOK_EVERY = 0.5
-LOOKS = 6
+LOOKS = 20
 """So often an outcome is looked at while there is a channel on which its message could come again; then another worker
 has it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support import ledger
 from tests.support.broker import Node
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
@@ -70,4 +71,23 @@ def test_publishing_goes_on_through_a_restart_of_the_broker_and_nothing_confirme
         node.start()
         assert publisher.wait(180) == 0, "every batch was confirmed"
         eventually(lambda: len(account(app)) == 5000, 240, lambda: f"{len(account(app))} of 5000 ran")
+        assert worker.stop() == 0
+
+
+def test_a_frozen_broker_that_wakes_again_loses_nothing(scratch: MakeScratch, node: Node) -> None:
+    url = node.fresh_vhost()
+    app = scratch(ledger.TASKS, ledger.CONFIG, url=url)
+    tasks = ledger.Ledger(app, url)
+    tasks.send(100, 0.05)
+    with app.worker("-c", "2") as worker, tasks.publishing():
+        eventually(lambda: len(tasks.confirmed) > 120)
+        node.freeze()
+        try:
+            worker.wait_for(r"nothing came for 2 s \(heartbeat\)")
+        finally:
+            node.resume()
+        before = len(tasks.confirmed)
+        eventually(lambda: len(tasks.confirmed) > before + 30, 60)
+        (app.folder / "enough").touch()
+        tasks.settle()
         assert worker.stop() == 0

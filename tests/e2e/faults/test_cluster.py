@@ -105,6 +105,8 @@ def test_who_is_cut_off_with_a_minority_goes_on_and_loses_nothing(
         before = len(ledger.confirmed)
         alone.cut_off()
         eventually(lambda: len(ledger.confirmed) > before + 50, 90, lambda: worker.output())
+        if cut_off == "worker":
+            worker.wait_for("lost the connection")
         alone.reach(others)
         (app.folder / "enough").touch()
         ledger.settle()
