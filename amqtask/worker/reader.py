@@ -104,6 +104,10 @@ def _serve(sock: socket.socket) -> None:
     """
     code = 1
     gc.disable()
+    # Who reads what the program writes is not to wait for this process as well.
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
     # It would look for plugins in the metadata of every package that is installed.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     try:
