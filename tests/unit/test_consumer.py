@@ -5,7 +5,7 @@ from typing import cast
 from amqtask.core.message import Delivery, Envelope, Verdict
 from amqtask.drivers.base import Connection
 from amqtask.session import NEVER
-from amqtask.worker.consumer import Consumer, Subscription
+from amqtask.worker.consumer import TAKEN_WITHIN, Consumer, Subscription
 
 
 class Wire:
@@ -127,3 +127,14 @@ def test_the_io_thread_is_woken_once_a_turn() -> None:
     scene.consumer.turn(100.001)
     scene.ack(*range(21, 31))
     assert scene.woken == 2
+
+
+def test_the_channel_stays_open_until_the_broker_has_taken_the_last_acknowledgements() -> None:
+    scene = Scene(prefetch=40, held=40)
+    scene.ack(1)
+    scene.consumer.stop()
+    scene.consumer.turn(200.0)
+    assert scene.wire.settled == [(1, Verdict.ACK, False)]
+
+    assert scene.consumer.unsure(200.0) == TAKEN_WITHIN
+    assert scene.consumer.unsure(200.0 + TAKEN_WITHIN) == 0.0
