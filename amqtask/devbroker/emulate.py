@@ -62,6 +62,8 @@ class Profile:
     reply_counts_as_routed: bool
     numbers_replies: bool
     streams_set_delivery_mode: bool
+    streams_take_refusals: bool
+    streams_keep_annotations: bool
     reads_x_death: bool
     last_death_headers: bool
     keeps_cc_of_dead_letters: bool
@@ -91,6 +93,8 @@ _V3_10 = Profile(
     reply_counts_as_routed=False,
     numbers_replies=False,
     streams_set_delivery_mode=False,
+    streams_take_refusals=False,
+    streams_keep_annotations=False,
     reads_x_death=True,
     last_death_headers=False,
     keeps_cc_of_dead_letters=False,
@@ -119,6 +123,8 @@ _V4_0 = replace(
     priorities=Priorities.TWO_LEVELS,
     default_delivery_limit=20,
     negative_limit_is_none=True,
+    streams_take_refusals=True,
+    streams_keep_annotations=True,
     returns_to_back_without_limit=False,
     sac_by_priority=True,
     reads_x_death=False,

@@ -8,6 +8,7 @@ from amqtask.devbroker import properties, tables
 from amqtask.devbroker.arguments import QueueSpec
 from amqtask.devbroker.consumers import Consumer
 from amqtask.devbroker.context import Context
+from amqtask.devbroker.emulate import Profile
 from amqtask.devbroker.errors import not_implemented, precondition_failed
 from amqtask.devbroker.message import Entry, Message
 from amqtask.devbroker.properties import DELIVERY_MODE
@@ -18,6 +19,8 @@ from amqtask.devbroker.tables import Timestamp, Value
 _INTERVAL = re.compile(r"^(\d+)([YMDhms])$")
 _SECONDS = {"Y": 31_536_000, "M": 2_592_000, "D": 86_400, "h": 3_600, "m": 60, "s": 1}
 COMPACT_AT = 1024
+_NESTED = (b"A", b"F")
+"""How a list and a table begin."""
 _WORDS = ("first", "last", "next")
 
 
@@ -53,8 +56,7 @@ class StreamQueue(Queue):
 
     def publish(self, message: Message) -> bool:
         self._last_sequence += 1
-        kept = _as_kept(message, sets_delivery_mode=self.context.profile.streams_set_delivery_mode)
-        entry = Entry(kept, self._last_sequence, None)
+        entry = Entry(_as_kept(message, self.context.profile), self._last_sequence, None)
         self.context.memory += entry.size
         self.context.journal.added(self.owner.name, self.name, entry)
         self._append(entry, self.context.now)
@@ -143,16 +145,17 @@ class StreamQueue(Queue):
     def outgoing(self, entry: Entry, *, is_get: bool = False) -> Message:
         return with_headers(entry.message, {"x-stream-offset": entry.sequence})
 
-    # Settling: the message stays, and a client can say no more than that it goes on.
+    # Settling: the message stays, and the client goes on, whatever it says; before 4.0 it may not say all.
 
     def acknowledge(self, entry: Entry) -> None:
         self.unacked -= 1
 
     def reject(self, entry: Entry, cause: Return = Return.FAILED) -> None:
-        raise not_implemented(f"basic.nack and basic.reject not supported by stream queues {self}")
+        self.give_back([entry], cause)
 
     def give_back(self, entries: Sequence[Entry], cause: Return) -> None:
-        if cause in (Return.RETURNED, Return.FAILED):
+        is_asked = cause in (Return.RETURNED, Return.FAILED)
+        if is_asked and not self.context.profile.streams_take_refusals:
             raise not_implemented(f"basic.nack and basic.reject not supported by stream queues {self}")
         self.unacked -= len(entries)
 
@@ -170,13 +173,18 @@ class StreamQueue(Queue):
         return 0
 
 
-def _as_kept(message: Message, *, sets_delivery_mode: bool) -> Message:
-    """Streams keep messages as AMQP 1.0 has them: without lists and tables in headers."""
+def _as_kept(message: Message, profile: Profile) -> Message:
+    """Streams keep messages as AMQP 1.0 has them: lists and tables have no place but in annotations."""
     known = properties.scan(message.properties)
     headers = tables.split(known.headers)
-    plain = {name: value for name, value in headers.items() if value[:1] not in (b"A", b"F")}
-    if len(plain) < len(headers):
-        message = with_entries(message, plain)
-    if sets_delivery_mode and known.delivery_mode is None:
+    kept = {name: value for name, value in headers.items() if value[:1] not in _NESTED or _is_noted(name, profile)}
+    if len(kept) < len(headers):
+        message = with_entries(message, kept)
+    if profile.streams_set_delivery_mode and known.delivery_mode is None:
         message = with_properties(message, properties.with_field(message.properties, DELIVERY_MODE, b"\x01"))
     return message
+
+
+def _is_noted(header: str, profile: Profile) -> bool:
+    """Whether this header is an annotation, which may be a list."""
+    return profile.streams_keep_annotations and (header == "CC" or header.startswith("x-"))

@@ -5,8 +5,8 @@ from amqtask.devbroker.tables import Timestamp, Value
 from tests.unit.devbroker.rig import START, Client, client
 
 
-def stream(**arguments: Value) -> Client:
-    it = client()
+def stream(emulate: str = "4.3", **arguments: Value) -> Client:
+    it = client(emulate)
     it.declare("s", x_queue_type="stream", **arguments)
     return it
 
@@ -116,16 +116,37 @@ def test_headers_that_are_lists_or_tables_are_not_kept() -> None:
     assert it.deliveries[0][3].headers == {"number": 1, "x-stream-offset": 0}
 
 
+@pytest.mark.parametrize(("emulate", "kept"), [("3.13", {}), ("4.0", {"CC": ["k"], "x-list": [1]})])
+def test_annotations_may_be_lists_from_4_0_on(emulate: str, kept: dict[str, Value]) -> None:
+    it = stream(emulate)
+    it.publish("s", "a", headers={"CC": ["k"], "x-list": [1]})
+    it.consume("s", prefetch=1, x_stream_offset="first")
+
+    assert it.deliveries[0][3].headers == {"x-stream-offset": 0, **kept}
+
+
 @pytest.mark.parametrize("verdict", ["nack", "reject"])
 @pytest.mark.parametrize("requeue", [True, False])
-def test_what_is_not_acknowledged_but_refused_closes_the_connection(verdict: str, requeue: bool) -> None:
-    it = stream()
+def test_what_is_not_acknowledged_but_refused_closes_the_connection_before_4_0(verdict: str, requeue: bool) -> None:
+    it = stream("3.13")
     it.publish("s", "a")
     it.consume("s", prefetch=1, x_stream_offset="first")
 
     with pytest.raises(HardError) as refused:
         getattr(it.channel, verdict)(1, requeue=requeue)
     assert refused.value.code == 540
+
+
+@pytest.mark.parametrize("verdict", ["nack", "reject"])
+@pytest.mark.parametrize("requeue", [True, False])
+def test_what_is_refused_counts_as_acknowledged_from_4_0_on(verdict: str, requeue: bool) -> None:
+    it = stream("4.0")
+    it.publish("s", "a")
+    it.publish("s", "b")
+    it.consume("s", prefetch=1, x_stream_offset="first")
+    getattr(it.channel, verdict)(1, requeue=requeue)
+
+    assert it.bodies == ["a", "b"]
 
 
 def test_a_stream_is_deleted_whatever_the_conditions_and_says_nothing_of_its_messages() -> None:
