@@ -22,7 +22,8 @@ from benchmarks.outcome import MeasureOutcome, Outcome
 from benchmarks.report import files, terminal
 from benchmarks.spread import in_turns, short
 from benchmarks.stage import SampleFailed, Theatre
-from benchmarks.subject import ROOT, Subject, discover
+from benchmarks.subject import ROOT, Subject, discover, is_wanted
+from benchmarks.targets import TARGETS
 from benchmarks.worker import WorkerFailed
 
 QUICK_SUBJECTS = ("amqtask-processes", "celery-prefork", "dramatiq", "pika-ack-each", "pika-ack-20")
@@ -36,6 +37,7 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks", description="Measure amqtask and its peers side by side."
     )
     parser.add_argument("--quick", action="store_true", help="a few measures and subjects, in under three minutes")
+    parser.add_argument("--targets", action="store_true", help="only what the project's promises compare")
     parser.add_argument("--measures", default="", help="names, with commas (default: all)")
     parser.add_argument("--subjects", default="", help="peers or their variants, with commas (default: all)")
     parser.add_argument("--rounds", type=int, help="times that each subject is measured, in turns (default: 5)")
@@ -65,7 +67,16 @@ def chosen_measures(options: argparse.Namespace) -> list[Measure]:
         raise SystemExit(f"no such measure: {', '.join(sorted(unknown))}; --list names them")
     if wanted:
         return [measure for measure in MEASURES if measure.name in wanted]
-    return [measure for measure in MEASURES if measure.quick or not options.quick]
+    promised = {target.measure for target in TARGETS} if options.targets else {measure.name for measure in MEASURES}
+    return [measure for measure in MEASURES if measure.name in promised and (measure.quick or not options.quick)]
+
+
+def taking_part(measure: Measure, subjects: Sequence[Subject], options: argparse.Namespace) -> list[Subject]:
+    able = [subject for subject in subjects if measure.needs <= subject.variant.features]
+    if not options.targets:
+        return able
+    compared = {name for target in TARGETS if target.measure == measure.name for name in (target.left, *target.rights)}
+    return [subject for subject in able if is_wanted(subject.name, compared)]
 
 
 def measure_one(
@@ -73,8 +84,7 @@ def measure_one(
 ) -> MeasureOutcome:
     outcome = MeasureOutcome(measure=measure)
     headline = outcome.headline
-    able = [subject for subject in subjects if measure.needs <= subject.variant.features]
-    for turn, subject in in_turns(able, rounds):
+    for turn, subject in in_turns(subjects, rounds):
         console.print(f"{measure.name} {turn + 1}/{rounds} {subject.name}: ", end="", highlight=False)
         try:
             sample = measure.sample(theatre, subject)
@@ -103,7 +113,10 @@ def run(options: argparse.Namespace, console: Console) -> Outcome:
         broker = Broker(url)
         machine = describe_machine(broker.version())
         theatre = Theatre(python=options.python, broker=broker, redis_url=redis, folder=Path(folder), scale=scale)
-        outcomes = [measure_one(measure, subjects, theatre, rounds, console, failures) for measure in measures]
+        outcomes = [
+            measure_one(measure, taking_part(measure, subjects, options), theatre, rounds, console, failures)
+            for measure in measures
+        ]
     shown = {name for outcome in outcomes for name in outcome.samples}
     subjects = [subject for subject in subjects if subject.name in shown]
     job = Job(subject="", url="", redis_url="", queue="")
@@ -123,8 +136,8 @@ def run(options: argparse.Namespace, console: Console) -> Outcome:
 
 def list_all(options: argparse.Namespace, console: Console) -> None:
     subjects, missing = discover(options.python, names(options.subjects))
-    for measure in MEASURES:
-        able = [subject.name for subject in subjects if measure.needs <= subject.variant.features]
+    for measure in chosen_measures(options):
+        able = [subject.name for subject in taking_part(measure, subjects, options)]
         console.print(f"[bold]{measure.name}[/bold]: {measure.title}\n    {', '.join(able)}", highlight=False)
     for name, reason in missing.items():
         console.print(f"not there: {name}: {reason}", markup=False)
