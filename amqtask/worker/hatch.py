@@ -20,12 +20,9 @@ from amqtask.worker.reader import Reader
 SHARED = (
     "amqtask.assembly",
     "amqtask.drivers.pika",
-    "amqtask.worker.agent",
-    "amqtask.worker.steward",
-    "amqtask.worker.supervisor",
     "encodings.idna",
 )
-"""Imported before the fork: what both sides of it use, or nearly always use, and what addresses are looked up with."""
+"""Imported before the fork: what both sides of it nearly always use, and what addresses are looked up with."""
 
 M_ARENA_MAX = -8
 """glibc's `malloc.h`."""
