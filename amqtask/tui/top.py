@@ -19,6 +19,8 @@ COLUMNS = {
     "queues": ("queue", "ready", "change/s", "consumers", "state"),
     "tasks": ("state", "task", "id", "node", "at", "args", "result"),
 }
+ACTS_ON = {"revoke": "tasks", "limit": "tasks", "pause": "queues", "grow": "nodes", "shrink": "nodes"}
+"""The table on whose rows a key acts; elsewhere it is not shown, for eighty columns hold so many only."""
 
 
 class Ask(ModalScreen[str | None]):
@@ -67,7 +69,13 @@ class Top(App[None]):
 
     TITLE = "amqtask top"
     ENABLE_COMMAND_PALETTE = False
-    CSS = "#said { height: 1; color: $accent; } #error { height: 1; color: $error; } DataTable { height: 1fr; }"
+    CSS = """
+        #said { height: 1; color: $accent; }
+        #error { height: 1; color: $error; }
+        TabbedContent { height: 1fr; }
+        TabPane { padding: 0; }
+        DataTable { height: 1fr; }
+        """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "tab('nodes')", "Nodes"),
         Binding("2", "tab('queues')", "Queues"),
@@ -77,7 +85,7 @@ class Top(App[None]):
         Binding("l", "limit", "Limit"),
         Binding("p", "pause", "Pause"),
         Binding("plus", "grow", "Grow", key_display="+"),
-        Binding("minus", "shrink", "Less", key_display="-"),
+        Binding("minus", "shrink", "Shrink", key_display="-"),
         Binding("q", "quit", "Quit"),
     ]
 
@@ -88,6 +96,7 @@ class Top(App[None]):
         self._source = source
         self._seen = Snapshot()
         self._search = ""
+        self._tab = TABS[0]
 
     def compose(self) -> ComposeResult:
         yield Static("", id="error", markup=False)
@@ -109,6 +118,8 @@ class Top(App[None]):
 
     def refresh_rows(self) -> None:
         """Show what the source knows now."""
+        if not self._main.query("#error"):
+            return  # it is closing
         self._seen = seen = self._source.snapshot()
         self._line("error").update(seen.error)
         self._fill("nodes", ((node.name, node_cells(node)) for node in seen.nodes))
@@ -117,6 +128,14 @@ class Top(App[None]):
         self._fill("tasks", ((task.id, task_cells(task)) for task in found))
 
     # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key is of use now."""
+        return ACTS_ON.get(action, self._tab) == self._tab
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        self._tab = event.pane.id or TABS[0]
+        self.refresh_bindings()
 
     def action_tab(self, name: str) -> None:
         """Show another table."""
@@ -136,7 +155,7 @@ class Top(App[None]):
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         task = self._chosen()
-        if self._active() == "tasks" and task is not None:
+        if task is not None:
             self.push_screen(Detail(task))
 
     def action_revoke(self) -> None:
@@ -162,7 +181,7 @@ class Top(App[None]):
         """Pause the chosen queue on all nodes, or resume it."""
         key = self._key("queues")
         queue = next((queue for queue in self._seen.queues if queue.name == key), None)
-        if self._active() == "queues" and queue is not None:
+        if queue is not None:
             self._command("resume" if queue.paused else "pause", {"queue": queue.name})
 
     def action_grow(self) -> None:
@@ -175,7 +194,7 @@ class Top(App[None]):
 
     def _resize(self, method: str) -> None:
         node = self._key("nodes")
-        if self._active() == "nodes" and node is not None:
+        if node is not None:
             self._command(method, {"n": 1}, node)
 
     def _command(self, method: str, arguments: dict[str, Any], node: str | None = None) -> None:
@@ -193,9 +212,6 @@ class Top(App[None]):
     def _line(self, name: str) -> Static:
         return self._main.query_one(f"#{name}", Static)
 
-    def _active(self) -> str:
-        return self._main.query_one(TabbedContent).active
-
     def _key(self, name: str) -> str | None:
         table = self._table(name)
         if not table.row_count or not table.is_valid_coordinate(table.cursor_coordinate):
@@ -203,7 +219,7 @@ class Top(App[None]):
         return table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
 
     def _chosen(self) -> TaskRow | None:
-        if self._active() != "tasks":
+        if self._tab != "tasks":
             return None
         key = self._key("tasks")
         return next((task for task in self._seen.tasks if task.id == key), None)
