@@ -1,4 +1,4 @@
-# make demo    run the example on a real RabbitMQ, and see what happened
+# make demo    run the example, on a RabbitMQ if there is one, and see what happened
 # make test    run all tests; test-matrix those that depend on it on RabbitMQ 3.10, 4.0 and 4.3 (Debian, root);
 #              test-devbroker those of drivers, workers and clients on the devbroker in place of RabbitMQ
 # make bench   measure amqtask beside its peers; bench-quick in under three minutes

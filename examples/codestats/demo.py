@@ -1,6 +1,7 @@
 """The demo: `make demo`, or `python -m examples.codestats.demo`.
 
 Publishes one task for each file of the standard library, starts a worker, and prints what it counted.
+Where no RabbitMQ is found, or with `--embedded`, it runs on amqtask's own broker.
 """
 
 import os
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     try:
-        with find_broker() as broker:
+        with find_broker(embedded="--embedded" in arguments) as broker:
             console.print(f"broker: {broker.what}")
             os.environ[VARIABLE] = broker.url  # beats amqtask.yaml's, here and in the worker
             with app:

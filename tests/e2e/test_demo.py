@@ -9,6 +9,7 @@ from pathlib import Path
 import pika
 import pytest
 
+from examples import brokers
 from examples.brokers import VARIABLE
 from tests.support.broker import Broker
 
@@ -52,6 +53,27 @@ def test_the_demo_counts_every_file_and_finishes_hi_before_lo(vhost: str) -> Non
     assert number(r"audit: ([\d,]+) copies", done.stdout) == published
     assert re.search(r"^json +hi ", done.stdout, re.MULTILINE)
     assert re.search(r"^broken.txt +lo.dlq +SyntaxError: invalid syntax", done.stdout, re.MULTILINE)
+
+
+def test_the_demo_needs_no_rabbitmq() -> None:
+    done = demo("", "--embedded")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("broker: amqtask's own, in memory, ")
+    published = number(r"published ([\d,]+) tasks", done.stdout)
+    assert number(r"counted ([\d,]+) files", done.stdout) == published
+    assert number(r"audit: ([\d,]+) copies", done.stdout) == published
+
+
+def test_amqtasks_own_broker_is_taken_where_no_rabbitmq_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(brokers, "takes_login", lambda host, port: False)
+    monkeypatch.setattr(brokers, "find_server", lambda: None)
+
+    with brokers.find_broker() as found:
+        pika.BlockingConnection(pika.URLParameters(found.url)).close()
+
+    assert found.what == "amqtask's own, in memory, because there is no RabbitMQ here"
 
 
 def test_the_demo_leaves_objects_alone_that_were_there_before_it(vhost: str) -> None:
