@@ -158,8 +158,8 @@ def test_a_stream_is_deleted_whatever_the_conditions_and_says_nothing_of_its_mes
     assert "s" not in it.channel.vhost.queues
 
 
-@pytest.mark.parametrize(("emulate", "mode"), [("3.10", None), ("4.3", 1)])
-def test_a_delivery_mode_that_was_not_given_is_transient_from_4_3_on(emulate: str, mode: int | None) -> None:
+@pytest.mark.parametrize(("emulate", "mode"), [("3.13", None), ("4.0", 1)])
+def test_a_delivery_mode_that_was_not_given_is_transient_from_4_0_on(emulate: str, mode: int | None) -> None:
     it = client(emulate)
     it.declare("s", x_queue_type="stream")
     it.publish("s", "a")
