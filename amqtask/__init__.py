@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from amqtask.component import Component
     from amqtask.context import Context, current_task
     from amqtask.core.signature import Signature
+    from amqtask.core.stamping import StampingVisitor
     from amqtask.errors import (
         AmqtaskError,
         BatchFailed,
@@ -48,6 +49,7 @@ _PLACES = {
     "amqtask.component": "Component",
     "amqtask.context": "Context current_task",
     "amqtask.core.signature": "Signature",
+    "amqtask.core.stamping": "StampingVisitor",
     "amqtask.errors": (
         "AmqtaskError BatchFailed BrokerError ChordError ConfigError Ignore MaxRetriesExceeded PublishError"
         " PublishNacked PublishTimeout Reject ResultTimeout Retry SoftTimeLimitExceeded TaskError TaskFailed"
@@ -74,6 +76,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "current_task",
     # Workflows
     "BoundSignature",
+    "StampingVisitor",
     "chain",
     "chord",
     "group",

@@ -83,6 +83,7 @@ class Parts:
             clock=owner.clock,
             window=config.publish.window,
             timeout=config.publish.timeout,
+            inline=self.inline,
             workflows=lambda: self.workflows,
         )
 
@@ -115,6 +116,11 @@ class Parts:
                         topology=declare_ops(self.topology, self.config.broker.declare),
                     )
         return self._publisher
+
+    @property
+    def inline(self) -> int | None:
+        """The bytes of a chain that a message carries; no bound where Celery's workers are to understand it."""
+        return None if self.config.interop == "celery" else self.config.workflows.inline
 
     @cached_property
     def workflows(self) -> WorkflowLog | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, Un
 from amqtask.awaiting import awaiting
 from amqtask.core.canvas import chain_of, chord_of, group_of, joined, parts
 from amqtask.core.signature import Signature
+from amqtask.core.stamping import StampingVisitor, stamped
 from amqtask.result import AsyncResult, GroupResult
 
 if TYPE_CHECKING:
@@ -87,6 +88,16 @@ class BoundSignature(Signature, Generic[H]):
         if self.sender is None:
             return self.apply_async(args, kwargs, **call)
         return await awaiting(self.sender, lambda: self.apply_async(args, kwargs, **call))
+
+    def stamp(
+        self, visitor: StampingVisitor | None = None, *, append_stamps: bool = False, **stamps: object
+    ) -> "BoundSignature[H]":
+        """The signature with stamps on each of its tasks: these, and those that the visitor chooses.
+
+        A stamp is a header that workers, `self.request.stamps` and `revoke_by_stamped_headers` know. Of two of one name
+        the later counts; with `append_stamps` both do.
+        """
+        return bind(stamped(self, visitor, stamps, append=append_stamps), self.sender)
 
     def __or__(self, other: "BoundSignature[H2]") -> "BoundSignature[H2]":
         """First this, then `other` with the result; after a group `other` gets the list of its results."""

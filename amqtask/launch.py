@@ -13,6 +13,7 @@ from amqtask.core.declare import Arguments, DeclareQueue, Recipe
 from amqtask.core.join import Addition, Note, Opening, to_form
 from amqtask.core.message import Envelope, Headers
 from amqtask.core.plan import JOIN, Call, Family, Join, enlisted, join_queue, plan, root_of, stand_in
+from amqtask.core.rest import parked
 from amqtask.core.serialize import Serializers
 from amqtask.core.signature import Signature
 from amqtask.core.state import ResultRef
@@ -49,11 +50,13 @@ class Launcher:
         clock: Clock,
         window: int,
         timeout: float,
+        inline: int | None,
         workflows: Callable[[], WorkflowLog | None],
     ) -> None:
         """`task` finds the tasks that are known here, `options` makes those of any name.
 
-        `workflows` is the log where canvases are recorded, None where they are not.
+        `inline` bounds the bytes of a chain that a message carries; `workflows` is the log where canvases are
+        recorded, None where they are not.
         """
         self._sender = sender
         self._publisher = publisher
@@ -64,6 +67,7 @@ class Launcher:
         self._clock = clock
         self._window = window
         self._timeout = timeout
+        self._inline = inline
         self._workflows = workflows
 
     def launch(
@@ -81,7 +85,7 @@ class Launcher:
         frozen = freeze(complete, _new_id)
         context = running()
         family = Family() if context is None else Family(root_id=context.root_id, parent_id=context.id)
-        steps = list(plan(frozen.signature, (), family))
+        steps = self._steps(frozen.signature, family)
         if len(steps) == 1 and isinstance(steps[0], Call) and frozen.ref.id == steps[0].signature.options["task_id"]:
             return self._send(steps[0].signature)
         access = self._results()
@@ -135,7 +139,10 @@ class Launcher:
         family = Family(root_id=context.root_id, parent_id=context.id)
         headers = self._recorded(frozen.signature, family)
         with Batch(self._window):
-            self._send_all(list(plan(frozen.signature, (), family)), headers, reply_to=context.reply_to or "")
+            self._send_all(self._steps(frozen.signature, family), headers, reply_to=context.reply_to or "")
+
+    def _steps(self, frozen: Signature, family: Family) -> list[Call | Join]:
+        return list(parked(plan(frozen, (), family), self._inline))
 
     def _recorded(self, frozen: Signature, family: Family) -> Headers:
         """Record what is about to be sent; the headers by which workers know that they are to record its steps."""

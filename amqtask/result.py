@@ -278,8 +278,7 @@ class AsyncResult(Generic[R_co]):
         """Its id, then those of the tasks before it, without which it never runs."""
         ids, before = [self.id], self.parent
         while before is not None:
-            if isinstance(before, AsyncResult):
-                ids.append(before.id)
+            ids += [before.id] if isinstance(before, AsyncResult) else []
             before = before.parent
         return ids
 

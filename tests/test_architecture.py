@@ -154,7 +154,7 @@ TABLE = (
     Row("__main__", "cli.entry"),
     # Packages that only hold modules, and the public names.
     Row("worker beat devbroker cli web tui testing contrib control events", ""),
-    Row("", f"{SERVICES} errors core.signature canvas"),
+    Row("", f"{SERVICES} errors core.signature core.stamping canvas"),
 )
 
 # Third-party packages, and the only modules that may import them.

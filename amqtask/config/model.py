@@ -237,6 +237,10 @@ class WorkflowsConfig(Section):
     record: bool = Field(
         default=True, description="Record what is sent and its steps' states, for `amqtask workflow show`."
     )
+    inline: Size = Field(
+        default=16 * 2**10,
+        description="The most of a chain that a message carries; the rest waits in RabbitMQ for its turn.",
+    )
 
 
 class LogConfig(Section):

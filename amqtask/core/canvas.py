@@ -172,7 +172,7 @@ def _freeze_chord(chord: Signature, new_id: NewId, parent: ResultRef | None) -> 
 def gathered(member: Signature) -> Signature:
     """A member of a chord has one result: where it ends in a group, that comes together."""
     shaped = _shaped(member)
-    return _shaped(chain_of((shaped, _collecting(shaped)))) if _ends_in_group(shaped) else shaped
+    return _shaped(chain_of((shaped, _collecting(shaped)))) if ends_in_group(shaped) else shaped
 
 
 def _collecting(canvas: Signature) -> Signature:
@@ -237,7 +237,7 @@ def _shaped_chain(chain: Signature) -> Signature:
         flat.extend(parts(step) if step.task == CHAIN else [step])
     steps: list[Signature] = []  # in reverse
     for step in reversed(flat):
-        if steps and _ends_in_group(step):
+        if steps and ends_in_group(step):
             steps.append(_followed(step, steps.pop()))
         else:
             steps.append(step)
@@ -254,7 +254,8 @@ def _followed(step: Signature, then: Signature) -> Signature:
     return replace(step, kwargs={**step.kwargs, "body": _shaped(chain_of((body_of(step), then)))})
 
 
-def _ends_in_group(canvas: Signature) -> bool:
+def ends_in_group(canvas: Signature) -> bool:
+    """Whether what follows the canvas is the body of a chord with its last part."""
     while canvas.task in (CHAIN, CHORD):
         canvas = parts(canvas)[-1] if canvas.task == CHAIN else body_of(canvas)
     return canvas.task == GROUP

@@ -14,6 +14,9 @@ from amqtask.core.signature import Signature
 JOIN = "join"
 """The member of a chord's form in a message that names the queue where it is joined."""
 
+REST = "amqtask.rest"
+"""The task's name in a reference to the rest of a long chain (`amqtask.core.rest`)."""
+
 JsonForms: TypeAlias = tuple[Mapping[str, object], ...]
 
 
@@ -49,9 +52,9 @@ def plan(frozen: Signature, args: Sequence[object] = (), family: Family = Family
     if frozen.task == CHAIN:
         first, *rest = parts(frozen)
         later = tuple(step.to_json() for step in reversed(rest))
-        yield from plan(followed_by(followed_by(first, later), _chain(frozen)), args, family)
+        yield from plan(followed_by(followed_by(first, later), chain_in(frozen)), args, family)
     elif frozen.task == GROUP:
-        chain = _chain(frozen)
+        chain = chain_in(frozen)
         if chain:
             # Nobody upgraded it: a client that sends such a chain leaves that to the worker.
             chord = chord_of(parts(frozen), followed_by(signature_of(chain[-1]), chain[:-1]))
@@ -81,7 +84,7 @@ def root_of(frozen: Signature) -> str:
 def _plan_chord(chord: Signature, args: Sequence[object], family: Family) -> Iterator[Step]:
     group_id = str(chord.options["group_id"])
     family = replace(family, root_id=family.root_id or group_id)
-    body = followed_by(body_of(chord), _chain(chord))
+    body = followed_by(body_of(chord), chain_in(chord))
     header = parts(chord)
     if not header:
         yield from plan(body, ([],), family)
@@ -108,12 +111,12 @@ def followed_by(signature: Signature, rest: JsonForms) -> Signature:
     """The signature with more to come after it; `rest` is in reverse, as on the wire."""
     if not rest:
         return signature
-    return replace(signature, options={**signature.options, "chain": (*rest, *_chain(signature))})
+    return replace(signature, options={**signature.options, "chain": (*rest, *chain_in(signature))})
 
 
 def enlisted(signature: Signature, place: Mapping[str, object]) -> Signature:
     """The signature as a member of a group or chord: a chain by its last step, a chord by its body."""
-    chain = _chain(signature)
+    chain = chain_in(signature)
     if chain:
         last = enlisted(signature_of(chain[0]), place).to_json()
         return replace(signature, options={**signature.options, "chain": (last, *chain[1:])})
@@ -128,7 +131,10 @@ def enlisted(signature: Signature, place: Mapping[str, object]) -> Signature:
 
 def membership(signature: Signature) -> Signature | None:
     """Of what is never going to run, the call that was to be a member of a chord: it has the option `chord`."""
-    chain = _chain(signature)
+    if signature.task == REST:
+        last = signature.kwargs.get("last")
+        return None if last is None else signature_of(last)
+    chain = chain_in(signature)
     if chain:
         return membership(signature_of(chain[0]))
     if signature.task == CHAIN:
@@ -157,6 +163,7 @@ def first_of(canvas: Signature) -> Signature:
     return canvas
 
 
-def _chain(signature: Signature) -> JsonForms:
+def chain_in(signature: Signature) -> JsonForms:
+    """What comes after a call, in reverse, as its option `chain` has it."""
     chain = signature.options.get("chain")
     return tuple(signature_of(form).to_json() for form in chain) if isinstance(chain, list | tuple) else ()

@@ -85,7 +85,7 @@ class EagerPublisher(Publisher):
         """Make the parts of a worker that are needed."""
         app = self._app
         register_builtins(app.tasks, app)
-        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=app.clock)
+        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=app.clock, inline=app.parts.inline)
         self._finisher = Finisher(
             node=NAME,
             clock=app.clock,

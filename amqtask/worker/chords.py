@@ -13,7 +13,7 @@ from amqtask.core.body import decode_body
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.join import Note, Part, Tally, from_form
 from amqtask.core.message import Envelope, HeaderValue
-from amqtask.core.plan import JOIN, Family, first_of, join_queue, membership
+from amqtask.core.plan import JOIN, REST, Family, first_of, join_queue, membership
 from amqtask.core.request import Request
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.signature import Signature
@@ -92,6 +92,24 @@ class Chords:
         part = Part(task_id=execution.id, index=request.group_index, value=value)
         place = _Place(chord, request.group_id or "", request, execution.effective.serializer)
         self._report(place, part, done)
+
+    def resume(self, execution: Execution, queue: str, value: object, done: Done) -> None:
+        """What follows a task waits in a queue: send it, and delete the queue. Where there is none, it was sent."""
+        request = execution.request
+
+        def complete(tally: Tally, ended: Done) -> None:
+            tickets = self._starter.tickets(
+                tally.body,
+                (value,),
+                family=Family(root_id=request.root_id, parent_id=request.id),
+                reply_to=request.reply_to,
+                seed=f"{request.id}/next",
+                headers={COPY: str(uuid.uuid4()), **mark_of(request)},
+            )
+            send_all(self._publisher.send, tickets, ended)
+
+        nothing = Signature(task=REST)
+        self._joiner.look(Look(queue, need=1, least=1, tally=lambda: Tally(0, nothing), complete=complete, done=done))
 
     def failed(self, execution: Execution, error: BaseException, done: Done) -> None:
         """A task failed for good: tell the chord that it is a member of, or that the end of its chain is."""

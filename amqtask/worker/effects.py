@@ -43,6 +43,10 @@ class Chords(Protocol):
         """A member has its result."""
         ...
 
+    def resume(self, execution: Execution, queue: str, value: object, done: Done) -> None:
+        """A task has its result, and what follows it waits in a queue."""
+        ...
+
     def failed(self, execution: Execution, error: BaseException, done: Done) -> None:
         """A member is never going to have one."""
         ...

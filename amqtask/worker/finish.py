@@ -10,6 +10,7 @@ from amqtask.core.body import TaskBody
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.core.rest import rest_queue
 from amqtask.core.settlement import (
     CallErrbacks,
     Continue,
@@ -178,7 +179,7 @@ class Finisher:
         elif isinstance(effect, Republish):
             self._send_all([self._outbox.again(execution.request, execution.body, execution.queue, effect)], done)
         elif isinstance(effect, Continue):
-            self._send_all(self._outbox.follow(execution, effect.value), done)
+            self._continue(execution, effect.value, done)
         elif isinstance(effect, CallErrbacks):
             self._send_all(self._outbox.errbacks(execution, effect.error, effect.traceback), done)
         elif isinstance(effect, ReturnPart):
@@ -200,6 +201,18 @@ class Finisher:
     def retry_later(self, attempt: int, call: Callable[[], None]) -> None:
         """Call back after a pause that grows with the attempts."""
         self._later(min(2.0 ** (attempt - 1), 10.0), call)
+
+    def _continue(self, execution: Execution, value: object, done: Done) -> None:
+        chain = execution.body.chain if execution.body is not None else ()
+        queue = rest_queue(chain[-1]) if chain else None
+
+        def resume(error: Exception | None) -> None:
+            if error is not None or queue is None:
+                done(error)
+            else:
+                self._chords.resume(execution, queue, value, done)
+
+        self._send_all(self._outbox.follow(execution, value), resume)
 
     def _store(self, execution: Execution, effect: StoreResult, done: Done) -> None:
         request = execution.request

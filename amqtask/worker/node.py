@@ -74,7 +74,7 @@ class Node:
         self.accept = content.accept
         self._max_size = content.max_decompressed_size
         register_builtins(app.tasks, app)
-        starter = Starter(sender=self._sender, options=app.options_of, clock=self.clock)
+        starter = Starter(sender=self._sender, options=app.options_of, clock=self.clock, inline=app.parts.inline)
         self._chords = chords_of(app, options.name, starter)
         self.finisher = Finisher(
             node=options.name,

@@ -16,6 +16,7 @@ from amqtask.core.outcome import RetryWanted
 from amqtask.core.plan import Family, followed_by
 from amqtask.core.protocol import republish_envelope, to_envelope, to_message
 from amqtask.core.request import Request
+from amqtask.core.rest import rest_queue
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
@@ -98,14 +99,14 @@ class Outbox:
         return self._changed(request, body, queue, retry, eta, options)
 
     def follow(self, execution: Execution, value: object) -> Sequence[Ticket]:
-        """The callbacks with the result, and the next step of the chain."""
+        """The callbacks with the result, and the next step of the chain, if the message has it."""
         body = execution.body
         assert body is not None, "it was executed"
         request = execution.request
         tickets = []
         for number, callback in enumerate(body.callbacks):
             tickets += self._start(execution, Signature.from_json(callback), value, f"{request.id}/link/{number}")
-        if body.chain:
+        if body.chain and rest_queue(body.chain[-1]) is None:
             step = followed_by(Signature.from_json(body.chain[-1]), body.chain[:-1])
             tickets += self._start(execution, step, value, f"{request.id}/next")
         return tickets

@@ -7,6 +7,7 @@ from amqtask.clock import Clock
 from amqtask.core.canvas import freeze
 from amqtask.core.message import HeaderValue
 from amqtask.core.plan import Call, Family, plan
+from amqtask.core.rest import parked
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.signature import Signature
 from amqtask.launch import call_options, ids, opening
@@ -27,11 +28,13 @@ class Starter:
         sender: Sender,
         options: Callable[[str], TaskOptions],
         clock: Clock,
+        inline: int | None,
         serializers: Serializers = DEFAULT_SERIALIZERS,
     ) -> None:
         self._sender = sender
         self._options = options
         self._clock = clock
+        self._inline = inline
         self._serializers = serializers
 
     def tickets(
@@ -59,7 +62,7 @@ class Starter:
             self._ticket(step.signature, reply_to, headers)
             if isinstance(step, Call)
             else opening(step, self._serializers, deadline)
-            for step in plan(frozen.signature, args, family)
+            for step in parked(plan(frozen.signature, args, family), self._inline)
         ]
 
     def ignores_result(self, call: Signature) -> bool:

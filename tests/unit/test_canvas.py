@@ -1,6 +1,7 @@
 """Canvases: what is sent first, ids and families, and random ones against plain Python, run eagerly."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,13 @@ from amqtask import App, BoundSignature, ChordError, Signature, chain, chord, gr
 from amqtask.core import extended_json
 from amqtask.core.canvas import freeze
 from amqtask.core.plan import Call, Join, Step, membership, plan
+from amqtask.core.rest import parked
 
 app = App("canvas", config={"queues": {"work": {}}, "tasks": {"default_queue": "work"}})
 heard: list[object] = []
+parking = App(
+    "parking", config={"queues": {"work": {}}, "tasks": {"default_queue": "work"}, "workflows": {"inline": 0}}
+)
 
 
 @app.task(name="inc")
@@ -36,6 +41,10 @@ def fail(value: object) -> None:
 @app.task(name="hear")
 def hear(value: object) -> None:
     heard.append(value)
+
+
+for task in (inc, total, fail, hear):
+    parking.task(name=task.name)(task.run)
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +116,33 @@ shapes = st.recursive(
 @given(shapes, st.integers(0, 100))
 def test_any_canvas_gives_what_plain_python_gives(shape: Shape, value: int) -> None:
     assert shape.canvas.delay(value).get(timeout=5) == shape.apply(value)
+
+
+@given(shapes, st.integers(0, 100))
+def test_any_canvas_gives_the_same_where_every_step_waits_in_a_queue(shape: Shape, value: int) -> None:
+    form = shape.canvas.to_json()
+    with parking.eager():
+        assert signature(form, app=parking).delay(value).get(timeout=5) == shape.apply(value)
+
+
+def test_a_chord_hears_of_a_chain_that_breaks_before_what_waits_in_a_queue() -> None:
+    broken = chain(signature("inc"), signature("fail"), signature("inc"), signature("inc"))
+    with parking.eager(), pytest.raises(ChordError, match="no luck"):
+        signature(chord([broken, signature("inc")], signature("total")), app=parking).delay(1).get(timeout=5)
+
+
+@pytest.mark.parametrize("shape", ["plain", "wide"])
+def test_no_message_of_a_long_chain_is_larger_than_the_bound(shape: str) -> None:
+    steps: list[BoundSignature[Any]] = [signature("inc") for _ in range(1000)]
+    if shape == "wide":
+        steps = [*steps[:500], group(signature("inc") for _ in range(20)), *steps[500:]]
+    frozen = freeze(chain(steps), _ids()).signature
+    sent = list(parked(plan(frozen, (1,)), 4096))
+    bodies = [step.signature.to_json() if isinstance(step, Call) else step.body.to_json() for step in sent]
+    assert max(len(json.dumps(body)) for body in bodies) < 2 * 4096
+    # What is sent first comes last, when all that follows it is kept.
+    assert [isinstance(step, Call) for step in sent] == [False] * (len(sent) - 1) + [True]
+    assert len(sent) > 20
 
 
 @given(shapes)
