@@ -7,6 +7,9 @@ from amqtask.core.finding import nearest
 from amqtask.core.message import Json
 from amqtask.core.standing import texts
 
+KILLED = ("processes", "solo")
+"""The pools in which a task can be ended by killing its process."""
+
 
 def _order(view: NodeView, method: str, arguments: Arguments, *, always: bool = False) -> None:
     """Have it hold; `persist` was for us."""
@@ -92,6 +95,11 @@ def _rate_limit(view: NodeView, arguments: Arguments, done: Done) -> None:
 
 def _time_limit(view: NodeView, arguments: Arguments, done: Done) -> None:
     _known(view, arguments["task_name"])
+    pool = view.fact("pool")
+    if arguments["hard"] is not None and pool not in KILLED:
+        raise CommandFailed(
+            f"a hard limit ends a process, and the tasks of pool {pool} share one; set a soft limit only"
+        )
     _order(view, "time_limit", arguments)
     done({"ok": "time limits set successfully"})
 

@@ -12,6 +12,10 @@ from amqtask.worker.briefing import Briefing
 from amqtask.worker.plan import Plan
 from amqtask.worker.process import Process
 
+NO_WRITES: dict[str, Json] = {"total": 0, "avg": "0.00", "all": "", "raw": "", "strategy": "N/A"}
+NO_WRITES["inqueues"] = {"active": 0, "total": 0}
+"""Celery's numbers of what is written to processes: here each of them consumes by itself."""
+
 
 def stats(
     plan: Plan,
@@ -27,9 +31,6 @@ def stats(
     address = briefing.addresses[0]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     pids: list[Json] = [process.pid for process in processes]
-    # Nothing is written to processes: each consumes by itself.
-    waiting: dict[str, Json] = {"active": 0, "total": 0}
-    writes: dict[str, Json] = {"total": 0, "avg": "0.00", "all": "", "raw": "", "strategy": "N/A", "inqueues": waiting}
     loads: list[Json] = [round(value, 2) for value in os.getloadavg()]
     return {
         "pid": os.getpid(),
@@ -49,7 +50,7 @@ def stats(
             "max-tasks-per-child": plan.max_tasks or "N/A",
             "put-guarded-by-semaphore": False,
             "timeouts": [0, 0],
-            "writes": writes,
+            "writes": NO_WRITES,
         },
         "autoscaler": None
         if scaler is None

@@ -34,7 +34,6 @@ MOST_SAMPLES = 500
 """Samples of memory that are remembered."""
 LOOK_EVERY = 1.0
 """Seconds between two looks of the autoscaler."""
-SHARING = ("threads", "asyncio", "gevent", "eventlet")
 
 Answer = Callable[[object], None]
 
@@ -240,7 +239,7 @@ class NodeSteward:
         return {name: {**form, "paused": name in paused} for name, form in found.items()}
 
     def fact(self, name: str) -> Json:
-        return self._briefing.fact(name)
+        return self._plan.pool if name == "pool" else self._briefing.fact(name)
 
     def stats(self) -> dict[str, Json]:
         return nodefacts.stats(
