@@ -8,7 +8,7 @@ from typing import Any, cast
 from amqtask.batch import Batch, open_batch
 from amqtask.clock import Clock
 from amqtask.context import Context, running
-from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, freeze, gathered, parts, routed_as
+from amqtask.core.canvas import CHAIN, CHORD, GROUP, body_of, everywhere, freeze, gathered, parts, routed_as
 from amqtask.core.declare import Arguments, DeclareQueue, Recipe
 from amqtask.core.join import Addition, Note, Opening, to_form
 from amqtask.core.message import Envelope, Headers
@@ -31,6 +31,8 @@ KEEP = 7 * 24 * 3600
 """Seconds for which the queue of a chord is kept that nobody looks at: how long its slowest member may take."""
 
 NO_HEADERS: Headers = {}
+MOST_REPLACED = 1000
+"""How often a task may be replaced by one that is replaced itself."""
 
 _IDS = uuid.UUID("6f2a3e0e-6d0c-4a58-9d6a-0c3f3b1c7a11")
 
@@ -106,7 +108,17 @@ class Launcher:
         self._sender.warm()
 
     def replace(self, canvas: Signature, context: Context) -> None:
-        """Send a canvas in the place of a running task: with its id, its callbacks, and what follows it."""
+        """Send a canvas in the place of a running task: with its id, its callbacks, and what follows it.
+
+        Raises:
+            TaskError: what was replaced took the place of another, and that again, more often than makes sense.
+        """
+        nesting = context.replaced_task_nesting + 1
+        if nesting > MOST_REPLACED:
+            raise TaskError(
+                f"{context.task}[{context.id}] has been replaced {MOST_REPLACED} times in a row; it would never end"
+            )
+        canvas = everywhere(canvas, replaced_task_nesting=nesting)
         for callback in context.callbacks:
             canvas = canvas.link(Signature.from_json(callback))
         for errback in context.errbacks:

@@ -211,6 +211,7 @@ class Sender:
             ignore_result=ignore,
             reply_to=call["reply_to"] or None if "reply_to" in call else self._answer_to(ignore, call),
             shadow=shadow,
+            replaced_task_nesting=call.get("replaced_task_nesting", 0),
             origin=self._origin,
             stamps=call.get("stamps", {}),
             callbacks=signatures(call.get("link")),

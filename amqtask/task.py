@@ -51,6 +51,7 @@ class RetryOptions(TypedDict, total=False):
     parent_id: str
     group_id: str
     group_index: int
+    replaced_task_nesting: int
     retries: int
     chain: Sequence[Mapping[str, object]]
     chord: Mapping[str, object]

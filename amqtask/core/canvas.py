@@ -110,6 +110,17 @@ def body_of(chord: Signature) -> Signature:
     return signature_of(chord.kwargs.get("body"))
 
 
+def everywhere(canvas: Signature, **options: object) -> Signature:
+    """The canvas with call options on each of its calls."""
+    if canvas.task not in (CHAIN, GROUP, CHORD):
+        return _with(canvas, **options)
+    name = "header" if canvas.task == CHORD else "tasks"
+    kwargs = {**canvas.kwargs, name: tuple(everywhere(part, **options) for part in parts(canvas))}
+    if canvas.task == CHORD:
+        kwargs["body"] = everywhere(body_of(canvas), **options)
+    return replace(canvas, kwargs=kwargs)
+
+
 def signature_of(value: object) -> Signature:
     """A signature, or that of a JSON form."""
     return value if isinstance(value, Signature) else Signature.from_json(value)

@@ -7,6 +7,7 @@ from amqtask.core.body import TaskBody
 from amqtask.core.message import Delivery
 from amqtask.core.request import Request
 from amqtask.core.settlement import Death, Republish
+from amqtask.core.state import ResultRef
 from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 from amqtask.worker.sending import Done
@@ -25,6 +26,10 @@ class Outbox(Protocol):
 
     def follow(self, execution: Execution, value: object) -> Sequence[Ticket]:
         """What follows a success."""
+        ...
+
+    def followers(self, execution: Execution) -> Sequence[ResultRef]:
+        """Where the results of what follows a success will be asked for."""
         ...
 
     def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:

@@ -220,13 +220,16 @@ class Finisher:
         value = effect.value if effect.error is None else exception_to_dict(effect.error)
         if effect.status == REVOKED:
             value = {"exc_type": "TaskRevoked", "exc_message": [effect.value], "exc_module": "amqtask.errors"}
-        children = execution.context.children if execution.context is not None else ()
+        sent = execution.context.children if execution.context is not None else ()
+        children = [ResultRef(id=child) for child in sent]
+        if effect.status == SUCCESS:
+            children += self._outbox.followers(execution)
         result = TaskResult(
             task_id=request.id,
             status=effect.status,
             result=value,
             traceback=effect.traceback or None,
-            children=tuple(ResultRef(id=child) for child in children),
+            children=tuple(children),
             date_done=datetime.fromtimestamp(self._clock.time(), UTC) if final else None,
             parent_id=request.parent_id,
             root_id=request.root_id,

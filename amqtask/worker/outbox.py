@@ -8,6 +8,7 @@ from typing import Any, cast
 from amqtask.app import App
 from amqtask.clock import Clock
 from amqtask.core.body import TaskBody
+from amqtask.core.canvas import freeze
 from amqtask.core.crashes import total
 from amqtask.core.deadletter import dead_envelope
 from amqtask.core.headers import CRASHED_ON
@@ -20,8 +21,10 @@ from amqtask.core.rest import rest_queue
 from amqtask.core.serialize import DEFAULT_SERIALIZERS, Serializers
 from amqtask.core.settlement import Death, Republish
 from amqtask.core.signature import Signature
+from amqtask.core.state import ResultRef
 from amqtask.core.topology import DEFAULT_EXCHANGE, Topology
 from amqtask.core.workflow import ERRBACK, MARK
+from amqtask.launch import ids
 from amqtask.publisher import Publisher
 from amqtask.sender import Sender, signatures
 from amqtask.task import CallOptions
@@ -110,6 +113,19 @@ class Outbox:
             step = followed_by(Signature.from_json(body.chain[-1]), body.chain[:-1])
             tickets += self._start(execution, step, value, f"{request.id}/next")
         return tickets
+
+    def followers(self, execution: Execution) -> Sequence[ResultRef]:
+        """Where the results of what `follow` sends will be asked for: it makes the same ids."""
+        body = execution.body
+        if body is None:
+            return ()
+        refs = [
+            freeze(Signature.from_json(callback), ids(f"{execution.id}/link/{number}")).ref
+            for number, callback in enumerate(body.callbacks)
+        ]
+        if body.chain and rest_queue(body.chain[-1]) is None:
+            refs.append(freeze(Signature.from_json(body.chain[-1]), ids(f"{execution.id}/next")).ref)
+        return refs
 
     def errbacks(self, execution: Execution, error: BaseException, traceback: str) -> Sequence[Ticket]:
         """The errbacks, each called with the id of the task that failed, as Celery calls those of other processes."""

@@ -15,6 +15,8 @@ from amqtask.core import extended_json
 from amqtask.core.canvas import freeze
 from amqtask.core.plan import Call, Join, Step, membership, plan
 from amqtask.core.rest import parked
+from amqtask.errors import TaskError
+from amqtask.launch import MOST_REPLACED
 
 app = App("canvas", config={"queues": {"work": {}}, "tasks": {"default_queue": "work"}})
 heard: list[object] = []
@@ -244,3 +246,29 @@ def sent(canvas: Signature) -> list[Step]:
 def _ids(prefix: str = "") -> Callable[[], str]:
     numbers = itertools.count(1)
     return lambda: f"{prefix}{next(numbers)}"
+
+
+@app.task(name="again", bind=True)
+def again(self: Any, value: int) -> None:
+    heard.append(value)
+    self.replace(again.s(value + 1))
+
+
+def test_a_task_that_replaces_itself_for_ever_is_stopped_by_a_clear_error() -> None:
+    with pytest.raises(TaskError, match=r"again.* has been replaced 1000 times in a row"):
+        again.apply_async((0,), replaced_task_nesting=MOST_REPLACED - 3).get(timeout=5)
+    assert heard == [0, 1, 2, 3]
+
+
+def test_the_children_of_a_step_are_what_follows_it() -> None:
+    last = chain(inc.s(1).link(inc.s(5)), inc.s(), group(inc.s(), inc.s()), total.s()).delay()
+    assert last.get(timeout=5) == 8
+    header = last.parent
+    first = header.parent.parent
+
+    linked, second = first.children
+    assert linked.get(timeout=5) == 7
+    assert second == header.parent
+    (body,) = second.children
+    assert body == last
+    assert [value for _, value in first.collect(timeout=5)] == [2, 7, 3, 8]
