@@ -196,3 +196,22 @@ def test_cancelling_where_no_node_listens_is_exit_code_69(scratch: MakeScratch) 
     done = app.run("workflow", "cancel", "some-root", "-t", "1", "-A", "tasks:app")
     assert done.returncode == 69
     assert "no node answered" in done.stderr
+
+
+STAMPED = """
+from tasks import add, app, group
+from amqtask import TaskRevoked
+
+marked = group(add.si(n, n).set(countdown=2) for n in range(3)).stamp(run="7").delay()
+other = add.si(5, 5).set(countdown=2).stamp(run="8").delay()
+answers = app.control.to(timeout=30, limit=1).revoke_by_stamped_headers({"run": "7"}, reply=True)
+assert len(answers) == 1, answers
+assert all(isinstance(one.get(timeout=60, propagate=False), TaskRevoked) for one in marked)
+assert other.get(timeout=60) == 10
+"""
+
+
+def test_a_stamped_canvas_is_revoked_by_its_stamp(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    with app.worker("-c", "1"):
+        app.python(STAMPED)
