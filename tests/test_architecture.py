@@ -147,7 +147,10 @@ TABLE = (
         "testing.eager",
         f"{PLUMBING} {SERVICES} assembly worker.* results.memory",
     ),
-    Row("testing.*", f"{PLUMBING} {SERVICES} assembly beat.program config.* worker.* testing.* drivers executors devbroker.*"),
+    Row(
+        "testing.*",
+        f"{PLUMBING} {SERVICES} assembly beat.program config.* worker.* testing.* drivers executors devbroker.*",
+    ),
     Row("contrib.*", f"{PLUMBING} {SERVICES} config.* contrib.*"),
     Row("web.* tui.*", f"{PLUMBING} {SERVICES} {WATCHED} queueview config.* web.* tui.*"),
     Row("cli.*", "*"),
