@@ -309,9 +309,7 @@ class Node:
         self._stopping = True
         self.consumer.stop()
         self._comebacks.close()
-        for execution in self.executor.drain():
-            self._hand_back(execution)
-        for execution in self.reserved():
+        for execution in [*self.executor.drain(), *self.reserved()]:
             self._hand_back(execution)
         self.session.wake()
         if not self._held:
@@ -361,7 +359,10 @@ class Node:
 
     def _finish(self, execution: Execution, outcome: Outcome) -> None:
         ran = self.clock.monotonic() - execution.started if execution.started else 0.0
-        if ran < self._suspicious and not self.consumer.is_void(execution.delivery):
+        if self.consumer.is_void(execution.delivery):
+            # A consumer that is paused while all slots are busy would not hear the message come again.
+            self.flow.ended(execution.queue, ran)
+        elif ran < self._suspicious:
             self.finisher.finish(execution, outcome)
             return
         # This process may have been frozen for so long that the broker gave it up: the I/O thread finds that out first.
