@@ -135,12 +135,13 @@ def test_of_two_copies_of_a_body_one_runs(scratch: MakeScratch) -> None:
         """
         from tasks import app, body
         from amqtask.core.plan import Family
+        from amqtask.core.tick import COPY
         from amqtask.worker.starter import Starter
 
-        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=app.clock)
+        starter = Starter(sender=app.parts.sender, options=app.options_of, clock=app.clock, inline=None)
         for copy in ("a", "b"):
             for ticket in starter.tickets(
-                body.s("x"), ([1, 2],), family=Family(parent_id="g"), reply_to=None, seed="g", copy=copy
+                body.s("x"), ([1, 2],), family=Family(parent_id="g"), reply_to=None, seed="g", headers={COPY: copy}
             ):
                 app.publisher.publish(ticket)
         """
