@@ -197,8 +197,9 @@ class Consumer(QuietSink):
             return
         self.paused = False
         if self._channel is not None and not self._stopping:
-            for subscription in list(self._subscriptions.values()):
-                self._subscribe(self._channel, subscription)
+            for queue, subscription in list(self._subscriptions.items()):
+                if queue not in self._missing:
+                    self._subscribe(self._channel, subscription)
 
     def remove(self, queue: str) -> bool:
         """Stop consuming a queue; whether it was consumed. From the session's thread."""
@@ -332,8 +333,8 @@ class Consumer(QuietSink):
             logger.error("cannot consume %r again: %s", queue, error, extra=event("resubscribe-failed", queue=queue))
             self._missing[queue] = now + 30 * RESUBSCRIBE_DELAY
             return
-        if self._channel is None:
-            return
+        if self._channel is None or self.paused:
+            return  # whoever opens the channel, or resumes, consumes it
         self._subscribe(self._channel, subscription)
         logger.info("consuming %r again", queue, extra=event("resubscribed", queue=queue))
 

@@ -5,7 +5,7 @@ from typing import cast
 from amqtask.core.message import Delivery, Envelope, Verdict
 from amqtask.drivers.base import Connection
 from amqtask.session import NEVER
-from amqtask.worker.consumer import TAKEN_WITHIN, Consumer, Subscription
+from amqtask.worker.consumer import RESUBSCRIBE_DELAY, TAKEN_WITHIN, Consumer, Subscription
 
 
 class Wire:
@@ -15,6 +15,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.settled: list[tuple[int, Verdict, bool]] = []
+        self.consumed: list[str] = []
 
     def channel(self, sink: object, *, confirms: bool) -> "Wire":
         return self
@@ -22,9 +23,14 @@ class Wire:
     def qos(self, prefetch: int) -> None: ...
 
     def consume(self, queue: str, **options: object) -> str:
+        self.consumed.append(queue)
         return f"{queue}-tag"
 
     def cancel(self, consumer_tag: str) -> None: ...
+
+    def declare(self, op: object) -> None: ...
+
+    def close(self) -> None: ...
 
     def settle(self, tag: int, verdict: Verdict, *, multiple: bool = False) -> None:
         self.settled.append((tag, verdict, multiple))
@@ -138,3 +144,30 @@ def test_the_channel_stays_open_until_the_broker_has_taken_the_last_acknowledgem
 
     assert scene.consumer.unsure(200.0) == TAKEN_WITHIN
     assert scene.consumer.unsure(200.0 + TAKEN_WITHIN) == 0.0
+
+
+def test_a_consumer_that_the_server_cancels_while_it_is_paused_comes_back_once_and_when_it_is_resumed() -> None:
+    scene = Scene(prefetch=40, held=40)
+    scene.wire.consumed.clear()
+    scene.consumer.cancelled("work-tag")
+    scene.consumer.pause()
+    scene.consumer.turn(101.0)
+    scene.consumer.turn(101.0 + RESUBSCRIBE_DELAY)
+    assert scene.wire.consumed == [], "a paused consumer takes nothing"
+    scene.consumer.resume()
+    assert scene.wire.consumed == ["work"]
+
+
+def test_a_queue_that_is_looked_for_is_not_consumed_before_it_is_found() -> None:
+    scene = Scene(prefetch=40, held=40)
+    scene.wire.consumed.clear()
+    scene.consumer.pause()
+    scene.consumer.turn(101.0)
+    scene.consumer.resume()
+    scene.consumer.cancelled("work-tag")
+    scene.consumer.turn(102.0)
+    scene.consumer.pause()
+    scene.consumer.resume()
+    assert scene.wire.consumed == ["work"]
+    scene.consumer.turn(102.0 + RESUBSCRIBE_DELAY)
+    assert scene.wire.consumed == ["work", "work"]
