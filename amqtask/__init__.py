@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from amqtask.joining import allow_join_result
     from amqtask.lifecycle import RunningTask, WorkerInfo, WorkerProcess
     from amqtask.result import AsyncResult, GroupResult
+    from amqtask.resultset import ResultSet
     from amqtask.task import Task
 
 _PLACES = {
@@ -59,6 +60,7 @@ _PLACES = {
     "amqtask.joining": "allow_join_result",
     "amqtask.lifecycle": "RunningTask WorkerInfo WorkerProcess",
     "amqtask.result": "AsyncResult GroupResult",
+    "amqtask.resultset": "ResultSet",
     "amqtask.task": "Task",
 }
 """Where the public names are. A program that needs few of them, as the command line, starts the sooner."""
@@ -89,6 +91,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     # Results
     "AsyncResult",
     "GroupResult",
+    "ResultSet",
     "allow_join_result",
     # Raised by a task to end otherwise, or into it
     "Ignore",

@@ -262,7 +262,7 @@ def handles(ref: ResultRef, access: ResultAccess, silent: set[str], known: "dict
             made[one.id] = AsyncResult(one.id, access, parent=parent, ignored=one.id in silent)
         else:
             members = [handles(member, access, silent, made) for member in one.members]
-            made[one.id] = GroupResult(one.id, members, access, parent=parent)
+            made[one.id] = GroupResult(members, id=one.id, access=access, parent=parent)
     return made[ref.id]
 
 

@@ -1,7 +1,8 @@
-"""AsyncResult and GroupResult: handles on what becomes of tasks, sync and async."""
+"""AsyncResult and GroupResult: handles on what becomes of a task and of a group, sync and async."""
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from typing import Generic, TypeAlias, TypeVar, cast
+import uuid
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
 from amqtask.core.state import (
     EXCEPTION_STATES,
@@ -18,10 +19,13 @@ from amqtask.core.state import (
 from amqtask.errors import ResultUnavailable
 from amqtask.joining import refuse_inside_task
 from amqtask.results.access import ResultAccess
-from amqtask.results.base import Update
-from amqtask.results.completions import Completions, EndOfAll
+from amqtask.results.base import ResultBackend, Update
 from amqtask.results.remote_error import error_of
 from amqtask.results.waiting import FinalWatch, aawait_final, afollow, await_final, follow
+from amqtask.resultset import ResultSet
+
+if TYPE_CHECKING:
+    from amqtask.app import App
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -295,27 +299,35 @@ class AsyncResult(Generic[R_co]):
         return cast("R_co", self._access.convert(self._name or report.name or "", report.result))
 
 
-class GroupResult:
-    """What becomes of a group: its members in order, which may be groups themselves."""
+class GroupResult(ResultSet):
+    """What becomes of a group: results in order, and an id under which they can be saved and found again."""
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Celery's name
-        results: "Sequence[Handle]",
-        access: ResultAccess,
+        results: "Iterable[Handle]" = (),
         *,
+        id: str | None = None,  # noqa: A002 - Celery's name
+        access: ResultAccess | None = None,
         parent: "Handle | None" = None,
     ) -> None:
-        self.id = id
-        self.results = list(results)
+        """`id` is what it is saved under, by default a random UUID; `access` is by default that of the members."""
+        super().__init__(results)
+        self.id = id or str(uuid.uuid4())
         self.parent = parent
-        self._access = access
+        self._access = access or next((leaf._access for leaf in self.leaves()), None)
 
     @classmethod
-    def restore(cls, id: str, access: ResultAccess) -> "GroupResult | None":  # noqa: A002 - Celery's name
-        """The group that was saved under this id."""
+    def restore(cls, id: str, *, app: "App") -> "GroupResult | None":  # noqa: A002 - Celery's name
+        """The group that was saved under this id, by any process; None if there is none.
+
+        Raises:
+            BackendFailed: the store cannot be asked.
+            ResultUnavailable: this backend keeps no results.
+        """
+        access = app.parts.results
         ref = access.backend.restore_group(id)
-        return None if ref is None else cls(id, [handle(member, access) for member in ref.members or ()], access)
+        saved = None if ref is None else handle(ref, access)
+        return saved if isinstance(saved, GroupResult) else None
 
     def __repr__(self) -> str:
         return f"<GroupResult {self.id} of {len(self.results)}>"
@@ -326,108 +338,18 @@ class GroupResult:
     def __hash__(self) -> int:
         return hash(self.id)
 
-    def __len__(self) -> int:
-        return len(self.results)
-
-    def __iter__(self) -> "Iterator[Handle]":
-        return iter(self.results)
-
-    def __getitem__(self, index: int) -> "Handle":
-        return self.results[index]
-
-    @property
-    def children(self) -> "list[Handle]":
-        """The members."""
-        return self.results
-
-    def leaves(self) -> list[AsyncResult[object]]:
-        """The results of single tasks in it and in the groups in it."""
-        return [leaf for member in self.results for leaf in member.leaves()]
-
-    def completed_count(self) -> int:
-        """How many members succeeded."""
-        return sum(member.successful() for member in self.results)
-
-    def waiting(self) -> bool:
-        """Whether any member is not over."""
-        return not self.ready()
-
-    def ready(self) -> bool:
-        """Whether all members are over."""
-        return all(member.ready() for member in self.results)
-
-    def successful(self) -> bool:
-        """Whether all members succeeded."""
-        return all(member.successful() for member in self.results)
-
-    def failed(self) -> bool:
-        """Whether any member failed."""
-        return any(member.failed() for member in self.results)
-
-    def get(
-        self, timeout: float | None = None, *, propagate: bool = True, disable_sync_subtasks: bool = True
-    ) -> list[object]:
-        """The members' return values in their order, once all are there; the first failure is raised as it comes.
-
-        With `propagate=False` exceptions take their members' places. `timeout` bounds the whole wait. Raises as
-        `AsyncResult.get`.
-        """
-        if disable_sync_subtasks:
-            refuse_inside_task()
-        ended: dict[str, TaskResult] = {}
-        for leaf, report in Completions(self.leaves(), self.id, timeout).reports():
-            ended[leaf.id] = report
-            if propagate and report.status != SUCCESS:
-                raise error_of(report)
-        return self._values(ended)
-
-    def join(self, timeout: float | None = None, *, propagate: bool = True) -> list[object]:
-        """The same as `get`."""
-        return self.get(timeout, propagate=propagate)
-
-    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> list[object]:
-        """As `get`, without holding up the event loop."""
-        refuse_inside_task()
-        ended: dict[str, TaskResult] = {}
-        async for leaf, report in Completions(self.leaves(), self.id, timeout).areports():
-            ended[leaf.id] = report
-            if propagate and report.status != SUCCESS:
-                raise error_of(report)
-        return self._values(ended)
-
-    def __await__(self) -> Generator[object, None, list[object]]:
-        return self.aget().__await__()
-
-    def as_completed(self, timeout: float | None = None) -> "Completions[Handle]":
-        """The members as they come to an end, for `for` and for `async for`; a group in it when all of its are."""
-        return Completions(self.results, self.id, timeout)
-
-    def when_over(self, settle: Callable[[Update], None]) -> Callable[[], None]:
-        """Have `settle` called once, when all members are over, with a report that says whether all succeeded."""
-        return EndOfAll(self.id, self.leaves(), settle).cancel
-
-    def then(self, callback: "Callable[[GroupResult], None]") -> "GroupResult":
-        """Have `callback` called once all members are over; on a thread of the backend."""
-        self.when_over(lambda update: callback(self))
-        return self
-
-    def forget(self) -> None:
-        """Drop what the backend keeps of the members."""
-        for member in self.results:
-            member.forget()
-
-    def revoke(self, *, terminate: bool = False, signal: str = "SIGTERM") -> None:
-        """Have no member started; `terminate` ends those that run already."""
-        for member in self.results:
-            member.revoke(terminate=terminate, signal=signal)
-
     def save(self) -> None:
-        """Keep the members' ids under the group's, for `restore`."""
-        self._access.backend.save_group(self.ref())
+        """Keep the members' ids under the group's, for `restore`.
+
+        Raises:
+            BackendFailed: the store cannot be asked.
+            ResultUnavailable: this backend keeps no groups, or there is nothing in this one.
+        """
+        self._store().save_group(self.ref())
 
     def delete(self) -> None:
         """Drop what `save` kept."""
-        self._access.backend.delete_group(self.id)
+        self._store().delete_group(self.id)
 
     def ref(self) -> ResultRef:
         """Where to ask for this result, as a value."""
@@ -441,13 +363,13 @@ class GroupResult:
         """Where to ask for this result, in Celery's JSON form."""
         return ref_to_json(self.ref())
 
-    def _values(self, ended: Mapping[str, TaskResult]) -> list[object]:
-        return [
-            member.outcome(ended[member.id], propagate=False)
-            if isinstance(member, AsyncResult)
-            else member._values(ended)
-            for member in self.results
-        ]
+    def _store(self) -> ResultBackend:
+        if self._access is None:
+            raise ResultUnavailable(f"the group {self.id} has no members, so there is nothing to keep")
+        return self._access.backend
+
+    def _label(self) -> str:
+        return self.id
 
 
 Handle: TypeAlias = AsyncResult[object] | GroupResult
@@ -458,7 +380,7 @@ def handle(ref: ResultRef, access: ResultAccess) -> Handle:
     parent = None if ref.parent is None else handle(ref.parent, access)
     if ref.members is None:
         return AsyncResult(ref.id, access, parent=parent)
-    return GroupResult(ref.id, [handle(member, access) for member in ref.members], access, parent=parent)
+    return GroupResult((handle(member, access) for member in ref.members), id=ref.id, access=access, parent=parent)
 
 
 def _nothing() -> None:

@@ -62,7 +62,7 @@ class Sending:
 
 def collected(backends: Rig, sending: Sending) -> list[object]:
     access = ResultAccess(backend=backends.client)
-    return GroupResult("g", [AsyncResult(each.task_id, access) for each in sending.reports], access).get(timeout=90)
+    return GroupResult(AsyncResult(each.task_id, access) for each in sending.reports).get(timeout=90)
 
 
 def test_thousands_of_replies_in_flight_survive_connections_that_are_cut(

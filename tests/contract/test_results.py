@@ -265,7 +265,7 @@ def test_each_of_many_reports_is_settled_once_and_found(backends: Rig) -> None:
     assert backends.put_all(reports) == [None] * 500
 
     access = ResultAccess(backend=backends.client)
-    group = GroupResult("g", [AsyncResult(each.task_id, access) for each in reports], access)
+    group = GroupResult(AsyncResult(each.task_id, access) for each in reports)
     assert group.get(timeout=60) == list(range(500))
 
 

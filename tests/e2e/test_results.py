@@ -55,7 +55,7 @@ CHECKS = """
 import asyncio
 import tasks
 from amqtask.errors import ResultUnavailable, TaskFailed
-from amqtask.result import GroupResult
+from amqtask import GroupResult, ResultSet
 
 result = tasks.add.delay(1, 2)
 assert result.get(timeout=30) == 3
@@ -92,14 +92,21 @@ except ResultUnavailable:
 else:
     raise AssertionError("a result that is ignored was waited for")
 
-group = GroupResult("g", [tasks.add.delay(n, n) for n in range(50)], tasks.app.parts.results)
+calls = [tasks.add.delay(n, n) for n in range(50)]
+together = ResultSet(calls)
+assert together.get(timeout=60) == [2 * n for n in range(50)]
+assert (together.completed_count(), together.waiting()) == (50, False)
+group = GroupResult(calls)
 assert group.get(timeout=60) == [2 * n for n in range(50)]
 
 async def main():
     first = tasks.add.delay(2, 2)
     assert await first.aget(timeout=30) == 4
-    ended = [member.id async for member in group.as_completed(timeout=30)]
-    assert sorted(ended) == sorted(member.id for member in group)
+    for results in (group, ResultSet(calls)):
+        ended = [member.id async for member in results.as_completed(timeout=30)]
+        assert sorted(ended) == sorted(member.id for member in results)
+    later = [tasks.add.delay(n, 1) for n in range(5)]
+    assert sorted([await each async for each in ResultSet(later).as_completed(timeout=30)]) == [1, 2, 3, 4, 5]
 
 asyncio.run(main())
 print(result.id)

@@ -19,6 +19,7 @@ from amqtask.core.failure import exception_to_dict
 from amqtask.core.state import ResultRef
 from amqtask.errors import TaskRevoked
 from amqtask.result import AsyncResult, GroupResult
+from amqtask.result import handle as opened
 from amqtask.results.access import ResultAccess
 from tests.support.eventually import eventually
 from tests.support.names import unique
@@ -188,18 +189,20 @@ def test_groups_are_restored_by_the_other_side(on_redis: tuple[Rig, Celery]) -> 
     backends, app = on_redis
     access = ResultAccess(backend=backends.client)
     ours, theirs = unique("ours"), unique("theirs")
-    nested = GroupResult("inner", [AsyncResult("b", access)], access)
-    GroupResult(ours, [AsyncResult("a", access), nested], access).save()
+    nested = GroupResult([AsyncResult("b", access)], id="inner")
+    GroupResult([AsyncResult("a", access), nested], id=ours).save()
     CeleryGroup(theirs, [CeleryResult("a", app=app), CeleryGroup("inner", [CeleryResult("b", app=app)])]).save(
         backend=app.backend
     )
 
     seen_by_celery = CeleryGroup.restore(ours, backend=app.backend, app=app)
-    seen_by_us = GroupResult.restore(theirs, access)
+    ref = backends.client.restore_group(theirs)
+    assert ref is not None
+    seen_by_us = opened(ref, access)
 
     assert [member.id for member in seen_by_celery] == ["a", "inner"]
     assert [member.id for member in seen_by_celery[1]] == ["b"]
-    assert seen_by_us is not None
+    assert isinstance(seen_by_us, GroupResult)
     assert [member.id for member in seen_by_us] == ["a", "inner"]
     assert isinstance(seen_by_us[1], GroupResult)
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
-from amqtask import App, AsyncResult, BoundSignature, Context, GroupResult, Task, current_task, group
+from amqtask import App, AsyncResult, BoundSignature, Context, GroupResult, ResultSet, Task, current_task, group
 
 app = App("typing")
 
@@ -68,6 +68,13 @@ def batches_and_the_running_task() -> None:
     with app.batch() as batch:
         assert_type(batch.failures, dict[str, Exception])
     assert_type(current_task(), Task[..., Any] | None)
+
+
+def results_are_gathered() -> None:
+    calls = [add.delay(n) for n in range(3)]
+    assert_type(ResultSet(calls).get(timeout=3), list[object])
+    assert_type(GroupResult([*calls, group(add.s(1)).delay()]).completed_count(), int)
+    assert_type(GroupResult.restore("prices", app=app), GroupResult | None)
 
 
 async def results_are_awaited() -> None:

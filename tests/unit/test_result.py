@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from amqtask.app import App
 from amqtask.context import Context, enter, leave
 from amqtask.core.failure import exception_to_dict
 from amqtask.core.state import Progress, ResultRef, TaskResult, progress_to_json
@@ -22,6 +23,7 @@ from amqtask.results.codec import Payload, ResultCodec
 from amqtask.results.mailbox import Mailbox
 from amqtask.results.memory import MemoryBackend
 from amqtask.results.null import NullBackend
+from amqtask.resultset import ResultSet
 
 DONE = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -50,7 +52,7 @@ def put_failure(backend: MemoryBackend, task_id: str, error: Exception) -> None:
 
 
 def group(access: ResultAccess, *ids: str) -> GroupResult:
-    return GroupResult("g", [AsyncResult(each, access) for each in ids], access)
+    return GroupResult([AsyncResult(each, access) for each in ids], id="g")
 
 
 @contextmanager
@@ -177,7 +179,7 @@ def test_revoking_the_end_of_a_chain_revokes_what_is_before_it(backend: MemoryBa
     revoked: list[str] = []
     access = ResultAccess(backend=backend, revoke=lambda task_id, *how: revoked.append(task_id))
     first = AsyncResult("a", access)
-    header = GroupResult("g", [AsyncResult("b", access), AsyncResult("c", access)], access, parent=first)
+    header = GroupResult([AsyncResult("b", access), AsyncResult("c", access)], id="g", parent=first)
 
     AsyncResult("d", access, parent=header).revoke()
 
@@ -227,7 +229,7 @@ def test_children_are_collected_breadth_first(backend: MemoryBackend, access: Re
 def test_a_reference_opens_the_same_handles_again(access: ResultAccess) -> None:
     parent: AsyncResult[object] = AsyncResult("p", access)
     nested: list[Handle] = [AsyncResult("a", access), group(access, "b", "c")]
-    whole = GroupResult("outer", nested, access, parent=parent)
+    whole = GroupResult(nested, id="outer", parent=parent)
 
     opened = handle(whole.ref(), access)
 
@@ -306,7 +308,7 @@ def test_updates_that_come_twice_or_late_are_shown_once(backend: MemoryBackend, 
 
 
 def test_a_group_gives_values_in_its_order(backend: MemoryBackend, access: ResultAccess) -> None:
-    whole = GroupResult("outer", [AsyncResult("a", access), group(access, "b", "c")], access)
+    whole = GroupResult([AsyncResult("a", access), group(access, "b", "c")], id="outer")
     for number, task_id in enumerate("cab"):
         put(backend, task_id, result=number)
 
@@ -323,7 +325,7 @@ def test_a_group_gives_values_in_its_order(backend: MemoryBackend, access: Resul
 
 def test_an_empty_group_is_an_empty_list(access: ResultAccess) -> None:
     called: list[GroupResult] = []
-    empty = GroupResult("g", [], access)
+    empty = GroupResult([], id="g")
 
     assert empty.get(timeout=0) == []
     assert list(empty.as_completed(timeout=0)) == []
@@ -361,7 +363,7 @@ def test_a_group_times_out_as_a_whole(backend: MemoryBackend, access: ResultAcce
 
 
 def test_members_come_in_the_order_in_which_they_end(backend: MemoryBackend, access: ResultAccess) -> None:
-    whole = GroupResult("outer", [AsyncResult("a", access), group(access, "b", "c"), AsyncResult("d", access)], access)
+    whole = GroupResult([AsyncResult("a", access), group(access, "b", "c"), AsyncResult("d", access)], id="outer")
     arrivals = iter(whole.as_completed(timeout=30))
     put(backend, "d")
     assert next(arrivals).id == "d"
@@ -383,16 +385,37 @@ def test_then_of_a_group_is_called_when_all_are_over(backend: MemoryBackend, acc
     assert called == [whole]
 
 
-def test_a_saved_group_is_restored_by_its_id(access: ResultAccess) -> None:
-    whole = group(access, "a", "b")
-    whole.save()
+def test_a_saved_group_is_restored_by_its_id() -> None:
+    with App("shop", config={"results": {"backend": "memory"}}) as app:
+        whole = GroupResult([app.AsyncResult("a"), GroupResult([app.AsyncResult("b")], id="inner")], id="g")
+        whole.save()
 
-    restored = GroupResult.restore("g", access)
+        restored = GroupResult.restore("g", app=app)
 
-    assert restored is not None
-    assert [member.id for member in restored] == ["a", "b"]
-    whole.delete()
-    assert GroupResult.restore("g", access) is None
+        assert restored == whole
+        assert [member.id for member in restored or ()] == ["a", "inner"]
+        whole.delete()
+        assert GroupResult.restore("g", app=app) is None
+        with pytest.raises(ResultUnavailable, match="no members"):
+            GroupResult(id="empty").save()
+
+
+def test_results_of_any_calls_are_waited_for_together(backend: MemoryBackend, access: ResultAccess) -> None:
+    members: list[AsyncResult[object]] = [AsyncResult(each, access) for each in "ab"]
+    together = ResultSet([*members, group(access, "c")])
+    called: list[ResultSet] = []
+    together.then(called.append)
+
+    put(backend, "a", result=1)
+    put(backend, "b", result=2)
+    assert (together.completed_count(), together.waiting(), called) == (2, True, [])
+    with pytest.raises(ResultTimeout, match="a set of 3 results"):
+        together.get(timeout=0)
+
+    put(backend, "c", result=3)
+    assert together.get(timeout=0) == [1, 2, [3]]
+    assert (together.ready(), called) == (True, [together])
+    assert ResultSet([members[0], members[0]]).get(timeout=0) == [1, 1]
 
 
 # Inside tasks
