@@ -56,13 +56,12 @@ class Parts:
         self._lock = threading.RLock()
         self._publisher: Publisher | None = None
         self._backend: ResultBackend | None = None
-        self._sent: SentEvents | None = None
         self.loaded = loaded
         config = loaded.config
         self.config = config
         self.router = loaded.router
         self.topology = self.router.topology
-        self._tell_of_sent_tasks()
+        self._sent = self._sent_events() if config.events.sent else None
         self.sender = Sender(
             config=config,
             router=self.router,
@@ -72,6 +71,7 @@ class Parts:
             origin=origin,
             serializers=DEFAULT_SERIALIZERS,
             middlewares=owner.middleware,
+            on_sent=None if self._sent is None else self._sent.sent,
         )
         self.launcher = Launcher(
             sender=self.sender,
@@ -190,20 +190,15 @@ class Parts:
 
         return AppControl(mailbox, settings.reply_timeout)
 
-    def _tell_of_sent_tasks(self) -> None:
-        """Have exactly one middleware of this process tell of them, or none."""
-        others = [one for one in self._owner.middleware if not isinstance(one, SentEvents)]
-        if self.config.events.sent:
-            emitter = Emitter(
-                node=self._origin,
-                exchange=self.config.events.exchange,
-                clock=self._owner.clock,
-                publisher=lambda: self.publisher,
-                later=later,
-            )
-            self._sent = SentEvents(emitter)
-            others.append(self._sent)
-        self._owner.middleware[:] = others
+    def _sent_events(self) -> SentEvents:
+        emitter = Emitter(
+            node=self._origin,
+            exchange=self.config.events.exchange,
+            clock=self._owner.clock,
+            publisher=lambda: self.publisher,
+            later=later,
+        )
+        return SentEvents(emitter)
 
     def close(self, timeout: float) -> None:
         """See what is under way to its end, then close connections."""

@@ -57,7 +57,9 @@ class Sender:
         origin: str,
         serializers: Serializers,
         middlewares: Sequence[Middleware] = (),
+        on_sent: Callable[[TaskMessage, Routing], None] | None = None,
     ) -> None:
+        """`on_sent` hears of each message once the broker has it (at once within a batch), and which way it went."""
         self._config = config
         self._router = router
         self._publisher = publisher
@@ -68,6 +70,7 @@ class Sender:
         self._zone = ZoneInfo(config.timezone)
         self._effective: dict[str, tuple[TaskOptions, Effective, SendOptions]] = {}
         self._middlewares = tuple(middlewares)
+        self._on_sent = on_sent
 
     def seconds_until(self, instant: datetime) -> float:
         """Seconds from now; a naive instant is in the app's time zone. Negative if it is over."""
@@ -113,6 +116,8 @@ class Sender:
             else:
                 batch.add(ticket, timeout)
                 self._publisher().send(ticket)
+            if self._on_sent is not None:
+                self._on_sent(final, routing)
 
         if self._middlewares:
             compose([m.around_publish for m in self._middlewares], publish)(message)
@@ -172,6 +177,8 @@ class Sender:
 
         def publish(final: TaskMessage) -> None:
             send(self.ticket(final, routing, settings, call, timeout))
+            if self._on_sent is not None:
+                self._on_sent(final, routing)
 
         compose([m.around_publish for m in self._middlewares], publish)(
             self.message(options, settings, args, kwargs, call)

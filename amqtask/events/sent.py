@@ -1,23 +1,22 @@
-"""Sent: a middleware that tells of each task that was sent."""
+"""Sent: tells of each task that was sent."""
 
 import threading
 from collections.abc import Callable
 
 from amqtask.core.message import TaskMessage
+from amqtask.core.routing import Routing
 from amqtask.events.emitter import Emitter
 from amqtask.events.model import cut
-from amqtask.hooks import Middleware
 
 
-class SentEvents(Middleware):
+class SentEvents:
     """Emits task-sent once the broker has the task's message."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
 
-    def around_publish(self, message: TaskMessage, proceed: Callable[[TaskMessage], None]) -> None:
-        """Send it, and tell."""
-        proceed(message)
+    def sent(self, message: TaskMessage, routing: Routing) -> None:
+        """A task was sent this way. `queue` is told where it is one."""
         self._emitter.emit(
             "task-sent",
             {
@@ -30,6 +29,9 @@ class SentEvents(Middleware):
                 "expires": None if message.expires is None else message.expires.isoformat(),
                 "root_id": message.root_id or message.id,
                 "parent_id": message.parent_id,
+                "queue": routing.queues[0] if len(routing.queues) == 1 else None,
+                "exchange": routing.exchange,
+                "routing_key": routing.routing_key,
             },
         )
 

@@ -1,9 +1,10 @@
 """Telling: the events of tasks in one process, off unless they are wanted, and the records of workflows' steps."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from amqtask.core.outcome import Failure, Outcome, Refused, Rejected, RetryWanted, Revoked, Success
+from amqtask.core.request import Request
 from amqtask.core.workflow import MARK
 from amqtask.events.emitter import Emitter
 from amqtask.events.model import cut
@@ -13,6 +14,8 @@ from amqtask.workflowlog import WorkflowLog
 
 if TYPE_CHECKING:
     from amqtask.worker.node import Node
+
+Fields: TypeAlias = dict[str, str | float | bool | None]
 
 
 class Telling:
@@ -56,24 +59,7 @@ class Telling:
         """A task came."""
         if not self.on:
             return
-        request = execution.request
-        self._emit(
-            "task-received",
-            execution,
-            {
-                "name": request.task,
-                "args": cut(request.argsrepr or "()"),
-                "kwargs": cut(request.kwargsrepr or "{}"),
-                "retries": request.retries,
-                "eta": _iso(request.eta),
-                "expires": _iso(request.expires),
-                "root_id": request.root_id,
-                "parent_id": request.parent_id,
-                "queue": execution.queue,
-                "routing_key": execution.delivery.routing_key,
-                "exchange": execution.delivery.exchange,
-            },
-        )
+        self._emit("task-received", execution, arrival(execution.request, execution.queue))
 
     def started(self, execution: Execution) -> None:
         """A task got its slot."""
@@ -84,19 +70,37 @@ class Telling:
 
     def ended(self, kind: str, execution: Execution, outcome: Outcome) -> None:
         """A task ended, one way or another."""
-        self._emit(kind, execution, _fields(outcome))
+        self._emit(kind, execution, ending(outcome))
 
     def _step_ended(self, execution: Execution, outcome: Outcome) -> None:
         if self._steps is not None:
             self._steps.ended(execution, outcome, self._node.clock.time())
 
-    def _emit(self, kind: str, execution: Execution, fields: dict[str, str | float | bool | None]) -> None:
+    def _emit(self, kind: str, execution: Execution, fields: Fields) -> None:
         emitter = self._emitter
         if emitter is not None:
             emitter.emit(kind, {"uuid": execution.id, **fields})
 
 
-def _fields(outcome: Outcome) -> dict[str, str | float | bool | None]:
+def arrival(request: Request, queue: str) -> Fields:
+    """What task-received says of a message from a queue."""
+    return {
+        "name": request.task,
+        "args": cut(request.argsrepr or "()"),
+        "kwargs": cut(request.kwargsrepr or "{}"),
+        "retries": request.retries,
+        "eta": _iso(request.eta),
+        "expires": _iso(request.expires),
+        "root_id": request.root_id,
+        "parent_id": request.parent_id,
+        "queue": queue,
+        "routing_key": request.delivery.routing_key,
+        "exchange": request.delivery.exchange,
+    }
+
+
+def ending(outcome: Outcome) -> Fields:
+    """What the last event of a task says of how it ended."""
     if isinstance(outcome, Success):
         return {"result": cut(repr(outcome.value)), "runtime": outcome.runtime}
     if isinstance(outcome, Failure):

@@ -322,10 +322,10 @@ def test_senders_tell_of_what_they_sent_where_that_is_wanted(scratch: MakeScratc
         with tasks.app.events.receiver() as receiver:
             while not (event := receiver.next(timeout=0.5)):
                 sent = tasks.add.delay(1, 2)
-            print(event["type"], event["name"], event["args"])
+            print(event["type"], event["name"], event["args"], event["queue"], event["exchange"], event["routing_key"])
         """
     )
-    assert said == "task-sent tasks.add (1, 2)\n"
+    assert said == "task-sent tasks.add (1, 2) lo tasks lo.tasks.add\n"
 
 
 def test_events_of_tasks_can_be_turned_on_while_the_node_runs(scratch: MakeScratch) -> None:
