@@ -13,7 +13,7 @@ Laws, each a test in `tests/contract/test_results.py`:
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from amqtask.core.state import ResultRef, TaskResult
 from amqtask.errors import AmqtaskError
@@ -76,4 +76,25 @@ class ResultBackend(Protocol):
 
     def close(self) -> None:
         """End threads and connections; idempotent. What is under way is stored first, within a few seconds."""
+        ...
+
+
+@runtime_checkable
+class ChordSizes(Protocol):
+    """What a backend can have beside: the sizes of the chords of Celery's clients that keep their results there too."""
+
+    def chord_size(self, group_id: str) -> int | None:
+        """How many members the chord has; None where its sender has not said so yet, or it is over.
+
+        Raises:
+            BackendFailed: the store cannot be asked.
+        """
+        ...
+
+    def forget_chord_size(self, group_id: str) -> None:
+        """The chord is over.
+
+        Raises:
+            BackendFailed: the store cannot be asked.
+        """
         ...

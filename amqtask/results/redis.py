@@ -18,7 +18,7 @@ from amqtask.errors import BackendFailed, MessageError
 from amqtask.log import event, get_logger
 from amqtask.results.codec import Record
 from amqtask.results.setup import BackendSetup
-from amqtask.results.stored import Store, StoredResults
+from amqtask.results.stored import StoredResults
 from amqtask.results.watchers import Watchers
 
 logger = get_logger("results")
@@ -118,11 +118,39 @@ class RedisStore:
         with _translated():
             self.client.delete(self._group_key(group_id))
 
+    def read_size(self, group_id: str) -> int | None:
+        """The number of members of a chord, where Celery's clients write it before they send the last of them."""
+        with _translated():
+            value = self.client.get(self._size_key(group_id))
+        return int(value) if isinstance(value, bytes) else None
+
+    def delete_size(self, group_id: str) -> None:
+        """Drop it, so that a member that comes again finds the chord over."""
+        with _translated():
+            self.client.delete(self._size_key(group_id))
+
     def close(self) -> None:
         self.client.close()
 
+    def _size_key(self, group_id: str) -> str:
+        return f"{self._group_key(group_id)}.s"
+
     def _group_key(self, group_id: str) -> str:
         return f"{self._prefix}{GROUP_KEY}{group_id}"
+
+
+class RedisResults(StoredResults):
+    """Reports in a RedisStore, and the sizes of the chords of Celery's clients."""
+
+    def __init__(self, store: RedisStore, setup: BackendSetup) -> None:
+        super().__init__(store, setup, lambda _, watchers: Subscriber(store, watchers, setup))
+        self._redis = store
+
+    def chord_size(self, group_id: str) -> int | None:
+        return self._reading.call(lambda: self._redis.read_size(group_id))
+
+    def forget_chord_size(self, group_id: str) -> None:
+        self._reading.call(lambda: self._redis.delete_size(group_id))
 
 
 class Subscriber:
@@ -272,7 +300,7 @@ def _translated() -> Iterator[None]:
         raise BackendFailed(f"Redis: {error}") from error
 
 
-def create(setup: BackendSetup) -> StoredResults:
+def create(setup: BackendSetup) -> RedisResults:
     """The backend `redis`; `url` is redis:// or rediss://, `options` go to `redis.Redis`."""
     options: dict[str, object] = {
         "socket_connect_timeout": setup.connect_timeout,
@@ -284,9 +312,4 @@ def create(setup: BackendSetup) -> StoredResults:
         "decode_responses": False,
     }
     client = redis.Redis.from_url(setup.url or "redis://localhost:6379/0", **options)
-    store = RedisStore(client, prefix=setup.prefix, expires=setup.expires)
-
-    def lookout(_: Store, watchers: Watchers) -> Subscriber:
-        return Subscriber(store, watchers, setup)
-
-    return StoredResults(store, setup, lookout)
+    return RedisResults(RedisStore(client, prefix=setup.prefix, expires=setup.expires), setup)

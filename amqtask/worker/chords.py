@@ -1,5 +1,6 @@
 """Chords: what a worker does for the chords that its tasks are members of. `docs/workflows.md` has the argument."""
 
+import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -29,12 +30,16 @@ from amqtask.ticket import Ticket
 from amqtask.worker.execution import Execution
 from amqtask.worker.joiner import Done, Joiner, Look
 from amqtask.worker.sending import send_all
+from amqtask.worker.sizes import Sizes
 from amqtask.worker.starter import EFFECT_TIMEOUT, Starter
 from amqtask.worker.steps import mark_of
 
 logger = get_logger("worker")
 
-_SIZELESS = "the messages do not say how many members the chord has: send chords with amqtask, not with Celery"
+_SIZELESS = (
+    "a Celery client sent this chord, and says in its own store of results only how many members it has: keep the"
+    " results of this app in the same Redis (results.backend redis), or send the chord with amqtask"
+)
 
 
 class Looker(Protocol):
@@ -76,10 +81,12 @@ class Chords:
         self._accept = tuple(accept)
         self._max_size = max_size
         self._serializers = serializers
+        self._sizes = Sizes(backend)
         self._joiner = joiner(self._read)
 
     def close(self, timeout: float) -> None:
         """Close the connection, if there was a chord at all."""
+        self._sizes.close()
         self._joiner.close(timeout)
 
     def returned(self, execution: Execution, value: object, done: Done) -> None:
@@ -139,8 +146,8 @@ class Chords:
         self._report(_Place(chord, str(member.options.get("group_id") or ""), member_of, "json"), part, done)
 
     def _report(self, place: "_Place", part: Part, done: Done) -> None:
-        if place.body.chord_size is None:
-            # Celery's clients keep it in their result store only. Once is enough for all members.
+        if place.is_foreign and not self._sizes.are_known:
+            # Once is enough for all members.
             first = part.index in (0, None)
             self._fail_body(place, place.body, _SIZELESS, done) if first else done(None)
             return
@@ -157,7 +164,23 @@ class Chords:
                 done(None)
             elif ticket.error is not None:
                 done(ticket.error)
+            elif place.is_foreign:
+                self._sizes.ask(place.group_id, sized, done)
             else:
+                self._joiner.look(self._look(place, done))
+
+        def sized(size: int | None) -> None:
+            if size is None:
+                # The last member finds it. Where nobody ever does, this line says what to look for, once a chord.
+                logger.log(
+                    logging.INFO if part.index in (0, None) else logging.DEBUG,
+                    "the results' store has no size of the chord %s: not all of its members are sent, or it is over",
+                    place.group_id,
+                    extra=event("chord-unsized", task_id=part.task_id),
+                )
+                done(None)
+            else:
+                place.size = size
                 self._joiner.look(self._look(place, done))
 
         deadline = self._clock.monotonic() + EFFECT_TIMEOUT
@@ -169,10 +192,16 @@ class Chords:
         opening = 1 if place.is_opened else 0
 
         def complete(tally: Tally, ended: Done) -> None:
+            def told(error: Exception | None) -> None:
+                if error is None and place.is_foreign:
+                    self._sizes.forget(place.group_id, ended)
+                else:
+                    ended(error)
+
             if tally.failure is None:
-                self._call_body(place, tally, ended)
+                self._call_body(place, tally, told)
             else:
-                self._fail_body(place, tally.body, str(tally.failure.failure), ended)
+                self._fail_body(place, tally.body, str(tally.failure.failure), told)
 
         return Look(
             place.queue,
@@ -265,6 +294,8 @@ class _Place:
         self.request = request
         self.reply_to = request.reply_to
         self.serializer = serializer
+        self.is_foreign = self.body.chord_size is None
+        """Whether a Celery client sent it, which keeps the size elsewhere."""
         self.size = self.body.chord_size or 1
         named = chord.get(JOIN)
         self.is_opened = isinstance(named, str)

@@ -2,8 +2,9 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
@@ -60,20 +61,77 @@ def client(tmp_path: Path, vhost: str, redis_url: str) -> Iterator[tuple[Celery,
     results: {{backend: redis, url: "{redis_url}", prefix: "{prefix}"}}
     """
     scratch = Scratch(tmp_path, vhost, config, TASKS)
+    with scratch.worker("-c", "2") as worker, celery_client(vhost, redis_url, prefix) as app:
+        yield app, scratch
+        print(worker.output())  # noqa: T201 - pytest shows it where a test failed
+
+
+@contextmanager
+def celery_client(vhost: str, redis_url: str, prefix: str) -> Iterator[Celery]:
+    """A Celery client that sends to the queue `shop` and keeps its results in Redis."""
     app = Celery("t", broker=vhost, backend=redis_url, set_as_current=False)
     app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
     # Ours is a quorum queue, and declared already.
     app.conf.task_queues = [Queue("shop", Exchange("shop"), "shop", no_declare=True)]  # type: ignore[no-untyped-call]
     app.conf.task_default_queue = "shop"
     with ExitStack() as cleanup:
-        worker = cleanup.enter_context(scratch.worker("-c", "2"))
         cleanup.callback(pools.reset)
         cleanup.callback(app.close)
         cleanup.callback(app.backend.client.close)
         cleanup.callback(app.backend.result_consumer.stop)
         cleanup.callback(gc.collect)
-        yield app, scratch
-        print(worker.output())  # noqa: T201 - pytest shows it where a test failed
+        yield app
+
+
+def caller(app: Celery) -> Callable[..., Any]:
+    """Makes Celery's signatures of the tasks here."""
+    return lambda name, *args: app.signature(f"shop.{name}", args=args)
+
+
+def test_chords_of_a_celery_client_run_here(client: tuple[Celery, Scratch]) -> None:
+    app, scratch = client
+    call = caller(app)
+    adds = [call("add", n, n) for n in range(1, 4)]
+    broken = chain(call("fail"), call("add", 1), app=app)
+
+    def result(canvas: Any) -> Any:
+        return canvas.apply_async()
+
+    plain = result(chord(adds, call("total"), app=app))
+    single = result(chord([call("add", 1, 1)], call("total"), app=app))
+    of_a_group = result(chord([adds[0], group(adds[1:], app=app)], call("total"), app=app))
+    of_a_chain = result(chord([chain(adds[0], call("add", 5), app=app), adds[1]], call("total"), app=app))
+    of_a_chord = result(chord([chord(adds, call("total"), app=app), adds[0]], call("total"), app=app))
+    large = result(chord([call("add", n, 0) for n in range(100)], call("total"), app=app))
+    followed = result(chain(group(adds, app=app), call("total"), call("add", 100), app=app))
+    failed = result(chord([adds[0], call("fail"), adds[1]], call("total").on_error(call("note", "errback")), app=app))
+    never = result(chord([adds[0], broken], call("total").on_error(call("note", "errback")), app=app))
+
+    values = [one.get(timeout=60) for one in (plain, single, of_a_group, of_a_chain, of_a_chord, large, followed)]
+    assert values == [12, 2, 12, 11, 14, 4950, 112]
+    for one in (failed, never):
+        # Asked by its id, for a client that has the members too raises the error of the one that failed.
+        with pytest.raises(Exception, match=r"shop\.fail.*no luck") as caught:
+            app.AsyncResult(one.id).get(timeout=60)
+        assert type(caught.value).__name__ == "ChordError"
+        eventually(lambda: f"heard {one.id} errback" in scratch.lines(), 30, lambda: str(scratch.lines()))  # noqa: B023
+    # Of each chord one body, and nothing is left in Redis that a member which came again could count.
+    assert sorted(line for line in scratch.lines() if line.startswith("total")) == sorted(
+        f"total {total}" for total in (12, 2, 12, 11, 12, 14, 4950, 12)
+    )
+    assert app.backend.client.keys("*.s") == []
+
+
+def test_a_chord_of_a_celery_client_with_a_store_of_its_own_fails_with_the_reason(
+    tmp_path: Path, vhost: str, redis_url: str
+) -> None:
+    scratch = Scratch(tmp_path, vhost, "queues: {shop: {}}\ntasks: {default_queue: shop}\n", TASKS)
+    with celery_client(vhost, redis_url, unique("p")) as app, scratch.worker("-c", "1") as worker:
+        call = caller(app)
+        chord([call("add", 1, 1), call("add", 2, 2)], call("total").on_error(call("note", "errback")), app=app).delay()
+
+        eventually(lambda: any(line.endswith("errback") for line in scratch.lines()), 60, worker.output)
+        assert "results.backend redis" in worker.output()
 
 
 def test_chains_groups_and_links_of_a_celery_client_run_here(client: tuple[Celery, Scratch]) -> None:
@@ -89,10 +147,6 @@ def test_chains_groups_and_links_of_a_celery_client_run_here(client: tuple[Celer
     assert get(chain(call("add", 1, 1), call("add", 2), call("add", 3), app=app)) == 7
     assert get(group([call("add", n, n) for n in range(5)], app=app)) == [0, 2, 4, 6, 8]
     assert get(chain(call("add", 1, 1), group([call("add", 1), call("add", 2)], app=app), app=app)) == [3, 4]
-    # A chord that begins with Celery's client fails: its size is in the client's result store only. One within a chain
-    # is made here.
-    with pytest.raises(Exception, match="how many members"):
-        get(chord([call("add", n, n) for n in range(5)], call("total"), app=app))
     assert get(chain(call("add", 1, 1), group([call("add", 1), call("add", 2)]), call("total"), app=app)) == 7
 
     linked = call("add", 20, 1)
