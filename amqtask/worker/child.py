@@ -36,6 +36,8 @@ PATCHED = ("gevent", "eventlet")
 
 CLOSING_TIME = 10.0
 """Seconds for the last confirms and acknowledgements of a process that stops."""
+GIVING_UP_TIME = 2.0
+"""Seconds for the results of tasks that run still when it must stop, and cannot go back to their queues."""
 
 
 def main(descriptor: int, reader: Reader) -> int:
@@ -164,6 +166,7 @@ class Child:
             connect_failed=self._connect_failed,
             worn_out=lambda: self._tell({"is": "worn"}),
             doomed=self._die,
+            tell=self._tell,
         )
         self._executor = executor
         self._node = Node(self._app, self._options, executor, self._board, listener)
@@ -205,6 +208,8 @@ class Child:
                 return True
             case "crashed":
                 self._node.note_crashes(note["crashes"])
+            case "adopt":
+                self._node.early.adopt(note["task"])
             case "order":
                 self._node.steering.obey(note["method"], note["arguments"])
             case "grant":
@@ -237,6 +242,7 @@ class Child:
                     timeout,
                     extra=event("given-up"),
                 )
+            self._node.wait_drained(GIVING_UP_TIME)
             self._node.close(CLOSING_TIME)
             self._tell({"is": "bye"})
             # User code still runs on the main thread; nothing but the end of the process stops it.

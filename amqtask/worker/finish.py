@@ -254,7 +254,7 @@ class Finisher:
     def _terms(self, execution: Execution) -> Terms:
         effective, body = execution.effective, execution.body
         return _terms(
-            effective.acks_late or not execution.acked,
+            not execution.acked,
             effective.dead_letter,
             ignores_result(execution),
             body is not None and bool(body.callbacks or body.chain),

@@ -12,22 +12,22 @@ from amqtask.core.message import Delivery, Verdict
 from amqtask.core.outcome import DropReason, Ignored, Outcome, Refused
 from amqtask.core.prefetch import Governor
 from amqtask.core.protocol import read_request
+from amqtask.core.request import Request
 from amqtask.core.tick import COPY
 from amqtask.core.topology import Queue, declare_ops
 from amqtask.drivers.base import Connection
-from amqtask.effective import Effective
 from amqtask.errors import BrokerError, ContentRefused, MessageError
 from amqtask.executors.base import Executor
 from amqtask.log import event, get_logger
 from amqtask.publisher import Publisher
 from amqtask.session import NEVER, Session
-from amqtask.task import AnyTask
 from amqtask.worker.backlog import Backlog
 from amqtask.worker.board import Board
 from amqtask.worker.chords import chords_of
 from amqtask.worker.comeback import Comebacks
 from amqtask.worker.consumer import Consumer, Subscription
 from amqtask.worker.deaths import GRACE, Deaths
+from amqtask.worker.early import Early
 from amqtask.worker.execute import Executing
 from amqtask.worker.execution import Execution
 from amqtask.worker.finish import Finisher
@@ -71,8 +71,7 @@ class Node:
         self._drained = threading.Event()
         self._deaths = Deaths(options.era or options.name, options.crashes)
         content = app.config.content
-        self.accept = content.accept
-        self._max_size = content.max_decompressed_size
+        self.accept, self._max_size = content.accept, content.max_decompressed_size
         register_builtins(app.tasks, app)
         starter = Starter(sender=self._sender, options=app.options_of, clock=self.clock, inline=app.parts.inline)
         self._chords = chords_of(app, options.name, starter)
@@ -98,6 +97,7 @@ class Node:
             hand_back=self._hand_back,
             submit=self.executor.submit,
         )
+        self.early = Early(self, self._listener.tell)
         self.executing = Executing(
             node=options.name,
             clock=self.clock,
@@ -106,7 +106,7 @@ class Node:
             max_decompressed_size=content.max_decompressed_size,
             middlewares=app.middleware,
             may_start=self._may_start,
-            acknowledge=self._acknowledge_early,
+            acknowledge=self.early.acknowledge,
             started=self._started,
             finish=self._finish,
             calm=executor.calm,
@@ -159,12 +159,16 @@ class Node:
         return self._drained.wait(timeout)
 
     def give_up(self) -> int:
-        """Hand back what still runs, without counting it as a failure; how many that were."""
+        """Hand back what runs, uncounted; how many that were. What cannot go back fails: see `wait_drained`."""
         unfinished = [execution for execution in list(self._running.values()) if not execution.ended]
-        for execution in unfinished:
-            execution.ended = True
-            self.consumer.settle(execution.delivery, Verdict.HAND_BACK, at_once=True)
-        return len(unfinished)
+        for early in [execution for execution in unfinished if execution.acked]:
+            self.early.give_up(early)
+        late = [execution for execution in unfinished if not execution.ended]
+        for execution in late:
+            self._hand_back(execution)
+        if not self._held:
+            self._drained.set()
+        return len(late)
 
     def note_crashes(self, crashes: Mapping[str, int]) -> None:
         """Processes of this worker died while they executed these tasks: how many, by id."""
@@ -240,12 +244,10 @@ class Node:
             return
         if self._comebacks.attach(request, delivery):
             return
-        if (task := self._tasks.find(request.task)) is None:
+        if (execution := self.execution(request, queue)) is None:
             unknown = f"no task {request.task!r} is registered here"
             self.finisher.refuse(delivery, queue, Refused(DropReason.UNKNOWN_TASK, unknown))
             return
-        execution = Execution(request, queue, task, self._effective(task), self.executing)
-        self._held[execution] = None
         self.steering.telling.received(execution)
         # What killed a process before may kill this one: not before its first message is acknowledged.
         if request.crashes or (delivery.redelivered and execution.effective.on_worker_lost == "fail"):
@@ -322,8 +324,19 @@ class Node:
             execution.ended = True
             self.consumer.settle(execution.delivery, Verdict.HAND_BACK)
 
-    def _effective(self, task: AnyTask) -> Effective:
-        return self.steering.effective(self._sender.effective(task.options))
+    def execution(self, request: Request, queue: str) -> Execution | None:
+        """A new one, before whose end the process does not end; None where no such task is registered."""
+        if (task := self._tasks.find(request.task)) is None:
+            return None
+        effective = self.steering.effective(self._sender.effective(task.options))
+        execution = Execution(request, queue, task, effective, self.executing)
+        self._held[execution] = None
+        return execution
+
+    def forget(self, execution: Execution) -> None:
+        """It does not run here after all: the broker gives its message to somebody else."""
+        self._running.pop(execution.id, None)
+        self._held.pop(execution, None)
 
     # Executions: the slots' threads
 
@@ -341,21 +354,6 @@ class Node:
         report_start(execution)
         if self.limits.add(execution):
             self.session.wake()  # the I/O thread must look at the limits
-
-    def _acknowledge_early(self, execution: Execution, then: Callable[[], object]) -> None:
-        """Acknowledge before the task runs, and see it written: with `acks_late=False` it must not run twice."""
-
-        def written() -> None:
-            if execution.delivery.generation == self.consumer.generation:
-                execution.acked = True
-            else:
-                self._running.pop(execution.id, None)
-                self._held.pop(execution, None)
-            then()
-
-        self.consumer.settle(execution.delivery, Verdict.ACK, at_once=True)
-        # The first call runs in the turn that settles, the second after the poll that writes.
-        self.session.call_soon(lambda: self.session.call_soon(written))
 
     def _finish(self, execution: Execution, outcome: Outcome) -> None:
         ran = self.clock.monotonic() - execution.started if execution.started else 0.0
@@ -378,6 +376,8 @@ class Node:
             self.limits.remove(execution)
             self.flow.ended(execution.queue, self.clock.monotonic() - execution.started)
         self._held.pop(execution, None)
+        if execution.acked:
+            self.early.over(execution)
         self._wear.ended()
         if self._stopping and not self._held:
             self._drained.set()

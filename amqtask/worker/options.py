@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from amqtask.errors import BrokerError
 from amqtask.worker.flow import FlowOptions
+from amqtask.worker.pipe import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +43,5 @@ class Listener:
     """It ran `max_tasks` tasks; it goes on until it is stopped."""
     doomed: Callable[[], None] = lambda: None
     """A hard limit was reached and settled; the process must end now."""
+    tell: Callable[[Note], None] | None = None
+    """Says something to the supervisor, where the node has one. From any thread."""

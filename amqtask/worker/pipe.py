@@ -68,6 +68,12 @@ class Pipe:
         if not alive:
             yield None
 
+    def rest(self) -> Iterator[Note]:
+        """What the other end wrote before its process ended. Waits for nothing: others may hold that end open."""
+        while select.select([self._socket], [], [], 0)[0] and self._read():
+            continue
+        yield from self.buffered()
+
     def buffered(self) -> Iterator[Note]:
         """The notes that came together with one that was received: the socket does not tell of them any more."""
         while b"\n" in self._buffer:

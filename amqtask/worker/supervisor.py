@@ -17,6 +17,7 @@ from amqtask.worker.budget import RestartBudget
 from amqtask.worker.crashes import Crashes
 from amqtask.worker.crew import Front, NoSteward, Steward
 from amqtask.worker.nursery import Nursery
+from amqtask.worker.orphans import Orphans
 from amqtask.worker.pipe import Note
 from amqtask.worker.plan import Order, Plan
 from amqtask.worker.process import Egg, Process, run_note
@@ -46,6 +47,7 @@ class Supervisor:
         self._processes: dict[int, Process] = {}
         self._leaving: list[Process] = []
         self._crashes = Crashes()
+        self._orphans = Orphans()
         self._wakeup = Wakeup()
         self._budget = RestartBudget()
         self._restarts: list[tuple[float, int, Process | None]] = []
@@ -54,8 +56,7 @@ class Supervisor:
         self._old_nurseries: list[Nursery] = []
         self._to_replace: collections.deque[int] = collections.deque()
         self._complaint = ("", 0.0)
-        self._unreachable = ""
-        self._unreachable_exit = UNAVAILABLE
+        self._unreachable, self._unreachable_exit = "", UNAVAILABLE
         self._was_ready = False
         self._stopping = False
         self._orphaned = False
@@ -67,28 +68,25 @@ class Supervisor:
             "connect-failed": self._on_connect_failed,
             "worn": self._on_worn,
             "doomed": self._on_doomed,
+            "early": self._orphans.began,
+            "early-over": self._orphans.over,
             "bye": lambda process, note: None,
         }
         self.plan: Plan | None = None
 
     def run(self) -> int:
         """Run the node until it is stopped; the program's exit code."""
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        before_child = signal.signal(signal.SIGCHLD, _wake_only)
-        before_wakeup = signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
         self._selector.register(self._wakeup.reader, selectors.EVENT_READ, self._wakeup.read)
         try:
-            self._nursery = self._next_nursery = Nursery(self._order, self._selector, self, self._egg)
-            while not (self._stopping and not self._processes and not self._leaving):
-                self._turn()
-            return self._exit
+            with self._wakeup.signals(SIGNALS, self._on_signal):
+                self._nursery = self._next_nursery = Nursery(self._order, self._selector, self, self._egg)
+                while not (self._stopping and not self._processes and not self._leaving):
+                    self._turn()
+                return self._exit
         finally:
-            signal.set_wakeup_fd(before_wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.signal(signal.SIGCHLD, before_child)
             self._steward.end()
             self._end_everything()
+            self._orphans.end()
             self._wakeup.close()
             self._selector.close()
 
@@ -153,9 +151,8 @@ class Supervisor:
 
     def _start(self, index: int, replaces: Process | None = None) -> None:
         assert self._nursery is not None, "the app is loaded"
-        process = self._nursery.start(
-            index, run_note(index, self._crashes.counts, self._steward.orders(), self._crashes.era)
-        )
+        note = run_note(index, self._crashes.counts, self._steward.orders(), self._crashes.era)
+        process = self._nursery.start(index, note)
         process.started = time.monotonic()
         process.replaces = replaces
         self._processes[index] = process
@@ -181,22 +178,26 @@ class Supervisor:
                 if self._orphaned or (self._stopping and process.pid == 0):
                     self._forget(process)  # nobody is left to say how it ended, or it was never born
                 return
-            if note["is"] == "hello":
-                process.send({"do": "run", **process.pending}, process.board.descriptor)
-            elif note["is"] == "failed":
-                self._exit = note["exit"]
-                self._front.failed(note["text"])
-                self._stop(0.0)
-            elif note["is"] in self._notes:
-                self._notes[note["is"]](process, note)
-            else:
-                self._steward.heard(process, note)
+            self._hear(process, note)
+
+    def _hear(self, process: Process, note: Note) -> None:
+        if note["is"] == "hello":
+            process.send({"do": "run", **process.pending}, process.board.descriptor)
+        elif note["is"] == "failed":
+            self._exit = note["exit"]
+            self._front.failed(note["text"])
+            self._stop(0.0)
+        elif note["is"] in self._notes:
+            self._notes[note["is"]](process, note)
+        else:
+            self._steward.heard(process, note)
 
     def _on_ready(self, process: Process, note: Note) -> None:
         if process.ready:
             logger.info("process %d is connected again", process.pid, extra=event("reconnected", pid=process.pid))
             return
         process.ready = True
+        self._orphans.adopt(process)
         self._unreachable = ""
         old = process.replaces
         if old is not None and self.plan is not None:
@@ -239,10 +240,13 @@ class Supervisor:
     # The end of processes
 
     def _on_end(self, process: Process, status: int) -> None:
+        for note in process.pipe.rest():
+            self._hear(process, note)
         crashed = status != 0 and not process.doomed
         if crashed and not self._stopping:
             self._crashes.add(process, status, list(self._processes.values()))
         self._forget(process)
+        self._orphans.left(process, self._processes.values())
         if self._stopping or process in self._leaving or process.stopping:
             return
         self._replace(process, at_once=process.doomed or status == 0)
@@ -394,7 +398,3 @@ class Supervisor:
             nursery.close()
         for nursery in nurseries:
             nursery.wait()
-
-
-def _wake_only(signum: int, frame: FrameType | None) -> None:
-    """The wakeup descriptor ends the select; the loop looks who ended."""

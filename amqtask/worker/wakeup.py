@@ -2,7 +2,10 @@
 
 import collections
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 
 class Wakeup:
@@ -33,8 +36,25 @@ class Wakeup:
         while self._calls:
             self._calls.popleft()()
 
+    @contextmanager
+    def signals(self, numbers: Sequence[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+        """Have signals handled so, and wake it; so does the end of a child. Only in the main thread."""
+        before = {number: signal.signal(number, handler) for number in numbers}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _wake_only)
+        before_wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before_wakeup)
+            for number, earlier in before.items():
+                signal.signal(number, earlier)
+
     def close(self) -> None:
         """Close the pipe."""
         self._closed = True
         os.close(self.reader)
         os.close(self.writer)
+
+
+def _wake_only(signum: int, frame: FrameType | None) -> None:
+    """The wakeup descriptor ends the select; the loop looks who ended."""
