@@ -10,11 +10,13 @@ from amqtask.clock import Clock
 from amqtask.config.loaded import LoadedConfig
 from amqtask.control.client import AppControl
 from amqtask.control.mailbox import Mailbox
+from amqtask.control.purging import purge
 from amqtask.core.backoff import Backoff
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
 from amqtask.core.topology import declare_ops
 from amqtask.drivers import load_driver
 from amqtask.embedded import need_embedded
+from amqtask.errors import UnknownQueue
 from amqtask.events.emitter import Emitter
 from amqtask.events.receiver import AppEvents
 from amqtask.events.sent import SentEvents, later
@@ -188,7 +190,20 @@ class Parts:
         def mailbox() -> Mailbox:
             return Mailbox(self.session_options, exchange=settings.exchange, secret=settings.secret)
 
-        return AppControl(mailbox, settings.reply_timeout)
+        return AppControl(mailbox, settings.reply_timeout, self._purge)
+
+    def _purge(self, queues: tuple[str, ...]) -> int:
+        for name in queues:
+            if name not in self.topology.queues:
+                raise UnknownQueue(
+                    f"no queue {name!r} is declared; the configuration has: {', '.join(self.topology.queues)}"
+                )
+        options = self.session_options
+        connection = options.driver.connect(options.addresses[0], options.connect_timeout)
+        try:
+            return sum(count for _, count in purge(connection, queues or self.topology.work_queues()))
+        finally:
+            connection.close()
 
     def _sent_events(self) -> SentEvents:
         emitter = Emitter(

@@ -4,7 +4,8 @@ import click
 
 from amqtask.cli.target import Target, target_options
 from amqtask.config.topology import build_topology
-from amqtask.core.declare import DeclareQueue, PurgeQueue
+from amqtask.control.purging import purge as throw_away
+from amqtask.core.declare import DeclareQueue
 from amqtask.drivers import load_driver
 from amqtask.drivers.base import QuietSink
 from amqtask.errors import UnknownQueue
@@ -40,8 +41,7 @@ def purge(target: Target, queues: tuple[str, ...], force: bool) -> None:
             click.confirm(
                 f"Throw away {total} messages on {address}? They cannot be brought back", abort=True, err=True
             )
-        for name in queues:
-            info = channel.declare(PurgeQueue(name=name))
-            click.echo(f"{name}: {info.messages if info is not None else 0} messages thrown away")
+        for name, count in throw_away(connection, queues):
+            click.echo(f"{name}: {count} messages thrown away")
     finally:
         connection.close()

@@ -95,6 +95,8 @@ class Inspect(Caller[T]):
         """The tasks that they know."""
         return self.call("registered", {"taskinfoitems": list(taskinfoitems)})
 
+    registered_tasks = registered
+
     def active_queues(self) -> T:
         """The queues that they consume."""
         return self.call("active_queues")
@@ -284,9 +286,13 @@ class Control(Caller[T]):
 class AppControl(Control[Answers]):
     """`app.control`: calls wait for the answers. `ainspect` and `asynchronously` give the same to await."""
 
-    def __init__(self, make: Callable[[], Mailbox], default_timeout: float) -> None:
+    def __init__(
+        self, make: Callable[[], Mailbox], default_timeout: float, purge: Callable[[tuple[str, ...]], int]
+    ) -> None:
+        """`purge` throws away what waits in these queues, or in all of the app; it gives the number of messages."""
         self._made: Mailbox | None = None
         self._make = make
+        self._purge = purge
         self._making = threading.Lock()
         super().__init__(self.mailbox, Aim(), default_timeout, lambda future: future.result())
 
@@ -302,6 +308,19 @@ class AppControl(Control[Answers]):
     def ainspect(self, destination: Iterable[str] = (), **narrow: Any) -> Inspect[Awaitable[Answers]]:
         """`inspect` whose methods are to be awaited."""
         return self.asynchronously.inspect(destination, **narrow)
+
+    def purge(self, *queues: str) -> int:
+        """Throw away what waits in these queues, or in all work queues of the configuration; how many messages went.
+
+        Those that a worker holds stay, and so do delayed ones. The broker does it at once, and no node is asked.
+
+        Raises:
+            UnknownQueue: the configuration has no such queue.
+            BrokerError: the broker cannot be reached, or refuses it.
+        """
+        return self._purge(queues)
+
+    discard_all = purge
 
     def mailbox(self) -> Mailbox:
         """Where answers come; connects at the first call."""

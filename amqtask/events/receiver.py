@@ -11,6 +11,7 @@ from amqtask.core.declare import BindQueue, DeclareQueue
 from amqtask.core.message import Delivery
 from amqtask.drivers.base import Connection, QuietSink
 from amqtask.errors import BrokerError, ConnectionLost
+from amqtask.events.cluster import Cluster
 from amqtask.events.model import exchange, read
 from amqtask.log import event, get_logger
 from amqtask.session import NEVER, Session, SessionOptions
@@ -160,3 +161,10 @@ class AppEvents:
     def receiver(self, handlers: Mapping[str, Handler] | None = None, *, keys: Sequence[str] = ("#",)) -> Receiver:
         """A receiver of the events under these routing keys; `handlers` by type, with `*` for any characters."""
         return Receiver(self._options, exchange=self._exchange, handlers=handlers, keys=keys, wake=self._wake)
+
+    def cluster(self, *, most_tasks: int = 10_000, most_nodes: int = 1000) -> Cluster:
+        """An empty picture of nodes and tasks, to be filled with events: `receiver({"*": cluster.take})`.
+
+        It keeps the nodes and the tasks that were heard of last.
+        """
+        return Cluster(most_tasks=most_tasks, most_nodes=most_nodes)

@@ -27,7 +27,6 @@ class Order:
     max_tasks_per_child: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
-    purge: bool = False
     working_folder: str = "."
     patch: str = ""
     """gevent or eventlet: the process is patched before anything else is imported."""

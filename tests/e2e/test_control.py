@@ -268,6 +268,31 @@ def test_python_can_wait_or_await(scratch: MakeScratch) -> None:
     assert lines[2] == "{'two@h': {'ok': 'pong'}}"
 
 
+def test_what_waits_is_purged(scratch: MakeScratch) -> None:
+    app = scratch(TASKS)
+    out = app.python(
+        """
+        import tasks
+        from amqtask.errors import UnknownQueue
+        control = tasks.app.control
+        print(control.purge())  # there are no queues yet
+        for n in range(3):
+            tasks.add.delay(n, n)
+        tasks.hi_sleep.delay(0, "x")
+        print(control.purge("hi"), control.discard_all(), control.purge())
+        try:
+            control.purge("hig")
+        except UnknownQueue as error:
+            print(error)
+        """
+    )
+    assert out.splitlines() == [
+        "0",
+        "1 3 0",
+        "no queue 'hig' is declared; the configuration has: hi, lo, hi.dlq, lo.dlq",
+    ]
+
+
 @pytest.mark.timeout(240)
 def test_a_node_answers_again_when_the_broker_is_back(scratch: MakeScratch, node: Any) -> None:
     app = scratch(TASKS, url=node.fresh_vhost())
