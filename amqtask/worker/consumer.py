@@ -100,6 +100,8 @@ class Consumer(QuietSink):
         self._lost_tags: dict[str, str] = {}
         self._taken_back: set[str] = set()
         """The tags of consumers that were cancelled, whose queues are still there: their messages come again."""
+        self._overdue: set[int] = set()
+        """The tags of deliveries that were too long here after their consumer had been cancelled from here."""
         self._stopping = False
         self._cancelled: dict[str, str] = {}
         self.paused = False
@@ -112,7 +114,19 @@ class Consumer(QuietSink):
 
     def is_void(self, delivery: Delivery) -> bool:
         """Whether the broker gives this delivery to somebody else. From any thread."""
-        return delivery.generation != self._generation or delivery.consumer_tag in self._taken_back
+        return (
+            delivery.generation != self._generation
+            or delivery.consumer_tag in self._taken_back
+            or delivery.tag in self._overdue
+        )
+
+    def overdue(self, delivery: Delivery) -> None:
+        """The broker waits no longer for this one. From the session's thread.
+
+        RabbitMQ from 4.3 on tells it by cancelling the consumer, so not where `pause` or `resize` has done that.
+        """
+        if delivery.generation == self._generation and delivery.consumer_tag not in self._tags:
+            self._overdue.add(delivery.tag)
 
     @property
     def unsettled(self) -> int:
@@ -275,6 +289,7 @@ class Consumer(QuietSink):
         self._missing.clear()
         self._lost_tags.clear()
         self._taken_back.clear()
+        self._overdue.clear()
         self._cancelled.clear()
         if not self._stopping and not self.paused:
             for subscription in self._subscriptions.values():

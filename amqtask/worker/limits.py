@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+from amqtask.core.message import Delivery
 from amqtask.core.outcome import Failure
 from amqtask.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from amqtask.executors.base import Executor
@@ -31,13 +32,18 @@ class Limits:
         finish: Finish,
         doom: Callable[[Execution], None],
         running: Callable[[], Collection[Execution]],
+        overdue: Callable[[Delivery], None],
         consumer_timeout: float,
     ) -> None:
-        """`doom` hears of an execution that is over its hard limit and settled: its process must end."""
+        """`doom` hears of an execution that is over its hard limit and settled: its process must end.
+
+        `overdue` hears, perhaps repeatedly, of what ran longer than the broker waits for acknowledgements.
+        """
         self._executor = executor
         self._finish = finish
         self._doom = doom
         self._running = running
+        self._overdue = overdue
         self._consumer_timeout = consumer_timeout
         self._limited: dict[Execution, None] = {}
         self._warned: set[Execution] = set()
@@ -95,7 +101,7 @@ class Limits:
         self._doom(execution)
 
     def _look(self, now: float) -> float:
-        """Warn, once an execution, that the broker is going to give its message to somebody else."""
+        """Warn, once an execution, that the broker is going to give its message to somebody else; tell when it did."""
         if not self._consumer_timeout:
             return NEVER
         if now < self._look_due:
@@ -104,13 +110,17 @@ class Limits:
         running = self._running()
         self._warned.intersection_update(running)
         for execution in running:
-            near = execution.started and now - execution.started > NEAR * self._consumer_timeout
-            if near and not execution.acked and execution not in self._warned:
+            if not execution.started or execution.acked:
+                continue
+            ran = now - execution.started
+            if ran > self._consumer_timeout:
+                self._overdue(execution.delivery)
+            if ran > NEAR * self._consumer_timeout and execution not in self._warned:
                 self._warned.add(execution)
                 logger.warning(
                     "%s has run %.0f s; after %.0f s without an ack the broker gives its message to somebody else; %s",
                     label(execution),
-                    now - execution.started,
+                    ran,
                     self._consumer_timeout,
                     MORE_TIME,
                     extra=event("consumer-timeout-near", task_id=execution.id),

@@ -141,6 +141,7 @@ class Node:
             finish=self.finisher.finish,
             doom=self.doom,
             running=lambda: list(self._running.values()),
+            overdue=self.consumer.overdue,
             consumer_timeout=options.consumer_timeout,
         )
 
@@ -245,8 +246,7 @@ class Node:
         if self._comebacks.attach(request, delivery):
             return
         if (execution := self.execution(request, queue)) is None:
-            unknown = f"no task {request.task!r} is registered here"
-            self.finisher.refuse(delivery, queue, Refused(DropReason.UNKNOWN_TASK, unknown))
+            self.finisher.refuse(delivery, queue, Refused(DropReason.UNKNOWN_TASK, f"no task {request.task!r} here"))
             return
         self.steering.telling.received(execution)
         # What killed a process before may kill this one: not before its first message is acknowledged.

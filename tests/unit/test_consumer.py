@@ -171,3 +171,15 @@ def test_a_queue_that_is_looked_for_is_not_consumed_before_it_is_found() -> None
     assert scene.wire.consumed == ["work"]
     scene.consumer.turn(102.0 + RESUBSCRIBE_DELAY)
     assert scene.wire.consumed == ["work", "work"]
+
+
+def test_what_is_overdue_is_void_where_its_consumer_was_cancelled_from_here_so_that_the_broker_tells_nothing() -> None:
+    scene = Scene(prefetch=40, held=40)
+    first, second = scene.held[1:3]
+    scene.consumer.overdue(first)
+    assert not scene.consumer.is_void(first), "the broker would cancel the consumer"
+    scene.consumer.pause()
+    assert not scene.consumer.is_void(first)
+    scene.consumer.overdue(first)
+    assert scene.consumer.is_void(first)
+    assert not scene.consumer.is_void(second)
