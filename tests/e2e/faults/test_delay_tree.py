@@ -58,10 +58,10 @@ def test_messages_that_come_early_wait_and_late_ones_run_as_after_a_step_of_the_
     """A broker whose clock is set forward, or that fails over to a node whose clock is ahead, hands out messages before
     their time."""
     app = scratch(TASKS)
-    now = datetime.now(UTC)
-    # Due in five seconds, and an hour ago.
-    times = {1: now + timedelta(seconds=5), 2: now - timedelta(hours=1)}
     with app.worker("-c", "1") as worker, Queues(vhost) as queues:
+        now = datetime.now(UTC)
+        # Due in five seconds, and an hour ago.
+        times = {1: now + timedelta(seconds=5), 2: now - timedelta(hours=1)}
         for number, due in times.items():
             headers: dict[str, HeaderValue] = {"task": "tasks.mark", "id": str(number), "eta": due.isoformat()}
             body = f"[[{number}], {{}}, {{}}]".encode()
