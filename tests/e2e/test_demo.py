@@ -56,7 +56,7 @@ def test_the_demo_counts_every_file_and_finishes_hi_before_lo(vhost: str) -> Non
 
 
 def test_the_demo_needs_no_rabbitmq() -> None:
-    done = demo("", "--embedded")
+    done = demo("", "--embedded", "--sample")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("broker: amqtask's own, in memory, ")
