@@ -133,6 +133,33 @@ def test_a_redelivered_task_that_must_not_run_twice_runs_if_it_never_began(scrat
     assert sorted(line for line in app.lines() if "gentle" in line) == [f"gentle {n}" for n in range(5)]
 
 
+def test_when_a_whole_node_goes_another_one_runs_all_that_it_had(scratch: MakeScratch) -> None:
+    # The broker returns what had begun and what waited behind it alike: nobody may fail the ones for the others.
+    app = scratch(
+        """
+        @app.task(on_worker_lost="fail")
+        def once(key):
+            note(key, os.environ["NODE"])
+            while os.environ["NODE"] == "one":
+                time.sleep(1)
+            return key
+        """,
+        CONFIG % "quorum",
+    )
+    app.environment["NODE"] = "one"
+    with app.worker("-c", "1", "-n", "one", "--prefetch", "5") as one:
+        app.python("import tasks; [tasks.once.delay(n) for n in range(5)]")
+        eventually(app.lines)
+        one.kill()
+    app.environment["NODE"] = "two"
+    with app.worker("-c", "1", "-n", "two") as two:
+        eventually(lambda: len(app.lines()) == 6, 60, two.output)
+        assert two.stop() == 0
+    begun, *others = app.lines()
+    assert begun.endswith(" one")
+    assert sorted(others) == [f"{number} two" for number in range(5)], "each, and that which had begun once more"
+
+
 def test_poison_that_is_sent_again_has_its_chances_again(scratch: MakeScratch) -> None:
     app = scratch(
         """
