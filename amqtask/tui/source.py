@@ -15,6 +15,8 @@ from amqtask.queueview import QueueView, look
 
 EVERY = 1.0
 """Seconds between two questions to the nodes."""
+PATIENCE = 3
+"""So many answers in a row without a task mean that it is over, though no event said so."""
 MOST_TASKS = 500
 """Tasks in a snapshot."""
 
@@ -118,6 +120,34 @@ class Rates:
         return (value - before[1]) / (now - before[0])
 
 
+@dataclass(slots=True)
+class Running:
+    """Tasks of whose beginning no event was heard, as the nodes that execute them tell."""
+
+    _absent: dict[str, int] = field(default_factory=dict)
+    """By a task's id, how often in a row no node said that it executes it."""
+
+    def fold(self, cluster: Cluster, active: Mapping[str, Any]) -> None:
+        """Take the answers to `active` into a cluster. Where nobody tells of its end, a task goes when it is over."""
+        seen = {str(item.get("id")): (node, item) for node, found in active.items() for item in _listed(found)}
+        for task_id, (node, item) in seen.items():
+            known = cluster.tasks.get(task_id)
+            if task_id in self._absent or known is None or "name" not in known.facts:
+                self._absent[task_id] = 0
+                cluster.take(_started(task_id, node, item))
+        for task_id in self._absent.keys() - seen.keys():
+            self._absent[task_id] += 1
+            if self._absent[task_id] > PATIENCE:
+                del self._absent[task_id]
+                if task_id in cluster.tasks and cluster.tasks[task_id].state == "STARTED":
+                    del cluster.tasks[task_id]
+
+
+def _started(task_id: str, node: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: item[name] for name in ("name", "args", "kwargs") if name in item}
+    return {"type": "task-started", "uuid": task_id, "hostname": node, "timestamp": item.get("time_start"), **facts}
+
+
 class LiveSource:
     """The nodes of an app's broker. A context manager; its thread asks and listens while it is open."""
 
@@ -131,6 +161,7 @@ class LiveSource:
         self._connect = connect
         self._cluster = Cluster()
         self._rates = Rates()
+        self._running = Running()
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
         self._stopping = threading.Event()
@@ -187,13 +218,15 @@ class LiveSource:
             try:
                 nodes = self._control.to(limit=expected)
                 stats = nodes.call("stats")
-                queues = self._control.to(limit=len(stats) or None).call("active_queues") if stats else {}
+                those = self._control.to(limit=len(stats) or None)
+                queues = those.call("active_queues") if stats else {}
+                active = those.call("active", {"safe": True}) if stats else {}
                 # Once in a while nobody is expected, so that new ones are seen: each time that all answered.
                 expected = None if expected else len(stats) or None
                 error = "" if stats else "no node answers"
                 depths = self._depths(queues)
             except AmqtaskError as failure:
-                stats, queues, depths, error = {}, {}, {}, str(failure)
+                stats, queues, active, depths, error = {}, {}, {}, {}, str(failure)
             now = time.monotonic()
             fresh = Snapshot(
                 nodes=tuple(self._node(name, stats[name], now) for name in sorted(stats)),
@@ -201,6 +234,7 @@ class LiveSource:
                 error=error,
             )
             with self._lock:
+                self._running.fold(self._cluster, active)
                 self._snapshot = fresh
             self._stopping.wait(max(0.1, EVERY - (time.monotonic() - begun)))
 

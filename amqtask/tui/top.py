@@ -148,6 +148,7 @@ class Top(App[None]):
         def searched(text: str | None) -> None:
             if text is not None:
                 self._search = text
+                self._line("said").update(f"tasks whose name or id holds {text!r}; / and nothing: all" if text else "")
                 self.action_tab("tasks")
                 self.refresh_rows()
 

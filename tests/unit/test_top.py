@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static, TabbedContent
 
 from amqtask.events.cluster import Cluster
-from amqtask.tui.source import NodeRow, QueueRow, Rates, Snapshot, task_row
+from amqtask.tui.source import PATIENCE, NodeRow, QueueRow, Rates, Running, Snapshot, task_row
 from amqtask.tui.top import Top, detail
 
 
@@ -184,3 +184,38 @@ def test_rates_are_differences_over_time() -> None:
     rates = Rates()
 
     assert [rates.rate("a", 10, 0.0), rates.rate("a", 20, 2.0), rates.rate("a", 20, 2.0)] == [0.0, 5.0, 0.0]
+
+
+ACTIVE = {"web1@shop": [{"id": "1", "name": "mail.send", "args": "(1,)", "kwargs": "{}", "time_start": 1000.0}]}
+
+
+def test_a_task_that_began_before_anybody_listened_is_shown_until_it_is_over() -> None:
+    cluster, running = Cluster(), Running()
+
+    running.fold(cluster, ACTIVE)
+    assert [(task.name, task.state, task.node) for task in cluster.find()] == [("mail.send", "STARTED", "web1@shop")]
+    for _ in range(PATIENCE):
+        running.fold(cluster, {})
+    assert "1" in cluster.tasks
+    running.fold(cluster, {})
+
+    assert not cluster.tasks
+
+
+def test_such_a_task_has_its_name_when_its_end_is_heard_of() -> None:
+    cluster, running = Cluster(), Running()
+
+    running.fold(cluster, ACTIVE)
+    cluster.take({"type": "task-succeeded", "uuid": "1", "hostname": "web1@shop", "timestamp": 1001.0, "result": "3"})
+    for _ in range(PATIENCE + 1):
+        running.fold(cluster, {})
+
+    assert [(task.name, task.state) for task in cluster.find()] == [("mail.send", "SUCCESS")]
+
+
+def test_a_node_that_cannot_say_what_it_executes_changes_nothing() -> None:
+    cluster = Cluster()
+
+    Running().fold(cluster, {"web1@shop": {"error": "no"}})
+
+    assert not cluster.tasks
