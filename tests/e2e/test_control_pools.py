@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.test_control import fleet
+from tests.e2e.test_control import Fleet, fleet
 from tests.support.eventually import eventually
 from tests.support.program import Scratch
 
@@ -161,3 +161,21 @@ def test_a_solo_pool_says_what_it_cannot_do(scratch: MakeScratch) -> None:
     with fleet(app, "one@h", options=("--pool", "solo")) as nodes:
         for words in (("pool_grow", "1"), ("pool_shrink", "1"), ("autoscale", "3", "1")):
             assert nodes.ask("control", *words, code=1) == {"one@h": {"error": "a solo pool has one process"}}
+
+
+def test_the_number_of_processes_follows_the_load_between_its_bounds(scratch: MakeScratch) -> None:
+    app = scratch(TASKS, CONFIG)
+    with fleet(app, "one@h", options=("--pool", "threads", "--processes", "1", "--concurrency", "1")) as nodes:
+        assert nodes.ask("control", "autoscale", "2", "1")["one@h"] == {"ok": "autoscale now max=2 min=1"}
+        refused = nodes.ask("control", "pool_grow", "1", code=1)["one@h"]["error"]
+        assert refused == "the pool is autoscaled; it cannot grow by hand"
+        app.python("import tasks\nwith tasks.app.batch():\n  for n in range(4): tasks.hold.delay(n, 9)\n")
+        eventually(lambda: processes(nodes) == 2, 60)
+        assert nodes.ask("inspect", "stats")["one@h"]["autoscaler"]["max"] == 2
+        eventually(lambda: processes(nodes) == 1, 120)  # one is stopped when it had nothing to do for thirty seconds
+        assert sum(line.startswith("end") for line in app.lines()) == 4
+
+
+def processes(nodes: Fleet) -> int:
+    """How many there are that take tasks."""
+    return len([item for item in nodes.ask("inspect", "processes")["one@h"] if item["state"] != "stopping"])

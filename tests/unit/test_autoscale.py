@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amqtask.worker.autoscale import KEEP_IDLE, Autoscaler
+from amqtask.worker.autoscale import KEEP_BUSY, KEEP_IDLE, Autoscaler
 
 
 def test_it_grows_when_all_are_busy_and_work_waits() -> None:
@@ -19,6 +19,23 @@ def test_it_does_not_grow_while_one_is_idle_or_nothing_waits() -> None:
 
     assert scaler.wanted(0.0, processes=2, busy=1, waiting=5) == 2
     assert scaler.wanted(0.0, processes=2, busy=2, waiting=0) == 2
+
+
+def test_it_grows_when_all_are_busy_for_long_though_nothing_is_seen_to_wait() -> None:
+    scaler = Autoscaler(1, 8)
+
+    assert scaler.wanted(0.0, processes=2, busy=2, waiting=0) == 2
+    assert scaler.wanted(KEEP_BUSY - 1, processes=2, busy=2, waiting=0) == 2
+    assert scaler.wanted(KEEP_BUSY, processes=2, busy=2, waiting=0) == 3
+    assert scaler.wanted(KEEP_BUSY + 1, processes=3, busy=3, waiting=0) == 3
+
+
+def test_a_free_process_in_between_starts_the_busy_time_anew() -> None:
+    scaler = Autoscaler(1, 8)
+    scaler.wanted(0.0, processes=2, busy=2, waiting=0)
+    scaler.wanted(KEEP_BUSY - 1, processes=2, busy=1, waiting=0)
+
+    assert scaler.wanted(KEEP_BUSY, processes=2, busy=2, waiting=0) == 2
 
 
 def test_it_shrinks_by_one_after_an_idle_time() -> None:
