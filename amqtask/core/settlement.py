@@ -141,11 +141,13 @@ def decide(outcome: Outcome, terms: Terms) -> Decision:
         effects = (Republish(retry=outcome), *store, *_events(terms, "task-retried", outcome))
         return Decision(_ack(terms), effects)
     if isinstance(outcome, Rejected):
-        verdict = Verdict.REQUEUE if outcome.requeue else Verdict.DEAD_LETTER
-        death = None if outcome.requeue else Death("rejected", outcome.reason)
-        left = () if outcome.requeue else _leaving(terms, TaskError(f"rejected: {outcome.reason}"))
-        effects = (*left, *_events(terms, "task-rejected", outcome))
-        return Decision(verdict if terms.acks_late else None, effects, death)
+        told = _events(terms, "task-rejected", outcome)
+        if outcome.requeue:
+            return Decision(Verdict.REQUEUE if terms.acks_late else None, told)
+        stored = () if terms.ignore_result else (StoreResult("REJECTED", value=outcome.reason),)
+        left = _leaving(terms, TaskError(f"rejected: {outcome.reason}"))
+        verdict = Verdict.DEAD_LETTER if terms.acks_late else None
+        return Decision(verdict, (*stored, *left, *told), Death("rejected", outcome.reason))
     if isinstance(outcome, Ignored):
         return DONE if terms.acks_late else DONE_EARLY
     if isinstance(outcome, Refused):

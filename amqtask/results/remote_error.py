@@ -11,7 +11,8 @@ from amqtask.errors import TaskFailed, TaskRevoked
 def error_of(report: TaskResult) -> Exception:
     """The exception that a report of a failure, a revocation or a retry tells of."""
     if report.status == REJECTED:
-        return TaskFailed("the task rejected its message", type_name="Reject")
+        why = f": {report.result}" if isinstance(report.result, str) else ""
+        return TaskFailed(f"the task rejected its message{why}", type_name="Reject")
     if report.status == REVOKED and not isinstance(report.result, Mapping):
         return TaskRevoked(None if report.result is None else str(report.result))
     error = rebuild_exception(report.result, find_loaded, report.traceback)

@@ -27,7 +27,7 @@ from amqtask.core.settlement import (
     decide,
     fenced,
 )
-from amqtask.core.state import FAILURE, REVOKED, SUCCESS, ResultRef, TaskResult
+from amqtask.core.state import FINAL_STATES, REVOKED, SUCCESS, ResultRef, TaskResult
 from amqtask.core.workflow import MARK
 from amqtask.log import event, get_logger
 from amqtask.results.base import ResultBackend
@@ -216,7 +216,7 @@ class Finisher:
 
     def _store(self, execution: Execution, effect: StoreResult, done: Done) -> None:
         request = execution.request
-        final = effect.status in (SUCCESS, FAILURE, REVOKED)
+        final = effect.status in FINAL_STATES
         value = effect.value if effect.error is None else exception_to_dict(effect.error)
         if effect.status == REVOKED:
             value = {"exc_type": "TaskRevoked", "exc_message": [effect.value], "exc_module": "amqtask.errors"}

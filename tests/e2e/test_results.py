@@ -36,6 +36,10 @@ TASKS = """
     def formless():
         return object()
 
+    @app.task
+    def rejecting():
+        raise Reject("no such order")
+
     @app.task(ignore_result=True)
     def silent():
         return 1
@@ -84,6 +88,15 @@ for failing, expected in ((tasks.too_early, ValueError), (tasks.formless, TypeEr
         pass
     else:
         raise AssertionError(f"{failing.name} did not raise")
+
+rejected = tasks.rejecting.delay()
+try:
+    rejected.get(timeout=30)
+except TaskFailed as error:
+    assert "no such order" in str(error), error
+    assert rejected.state == "REJECTED" and rejected.failed(), rejected.report()
+else:
+    raise AssertionError("a rejected task returned")
 
 try:
     tasks.silent.delay().get(timeout=30)

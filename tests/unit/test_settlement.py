@@ -97,6 +97,14 @@ def test_a_message_that_came_too_early_is_only_delayed_again() -> None:
     assert decide(TooEarly(SOON), Terms(events=True)).effects == (Republish(eta=SOON),)
 
 
+def test_a_task_that_rejects_its_message_stores_why_unless_it_comes_again() -> None:
+    decision = decide(Rejected("why", requeue=False), Terms(events=True))
+    assert [type(effect) for effect in decision.effects] == [StoreResult, Emit]
+    assert decision.effects[0] == StoreResult("REJECTED", value="why")
+    assert effects(Rejected("why", requeue=False), Terms(ignore_result=True)) == []
+    assert effects(Rejected("why", requeue=True), Terms(events=True)) == ["Emit"]
+
+
 def test_a_revoked_task_stores_that_unless_results_are_ignored() -> None:
     assert effects(Revoked(), Terms(events=True)) == ["StoreResult", "Emit"]
     assert effects(Revoked(), Terms(events=True, ignore_result=True)) == ["Emit"]
