@@ -108,7 +108,7 @@ def test_replayed_letters_run_again_with_all_their_retries(scratch: MakeScratch,
         assert sorted(app.lines()) == ["print 0", "print 0", "print 1", "print 1"]
         done = app.run("dlq", "replay", "--filter", "error=NoP*", "--filter", "task=tasks.*")
         assert (done.returncode, done.stdout) == (0, "2 replayed, 1 did not fit\n"), done.stderr
-        assert queues.depth("work.dlq") == 1
+        eventually(lambda: queues.depth("work.dlq") == 1)
         headers = [dict(delivery.envelope.headers) for delivery in queues.look("work", 2)]
         assert [found["retries"] for found in headers] == [0, 0]
         assert not [name for found in headers for name in found if name.startswith(("x-aqt-death", "x-death"))]
@@ -125,7 +125,7 @@ def test_letters_can_be_sent_elsewhere_no_faster_than_so_and_no_more_than_so_man
         dead(app, queues, pages=5)
         done = app.run("dlq", "replay", "--to", "other", "--rate", "20/s", "--limit", "3", "--json")
         assert json.loads(done.stdout) == {"replayed": 3, "passed_over": 0, "failures": []}, done.stderr
-        assert (queues.depth("work.dlq"), queues.depth("other")) == (2, 3)
+        eventually(lambda: (queues.depth("work.dlq"), queues.depth("other")) == (2, 3))
 
 
 def test_a_letter_that_nobody_takes_stays_and_is_named(scratch: MakeScratch, vhost: str) -> None:
@@ -135,11 +135,11 @@ def test_a_letter_that_nobody_takes_stays_and_is_named(scratch: MakeScratch, vho
         done = app.run("dlq", "replay", "--to", "nowhere")
         assert (done.returncode, done.stdout) == (1, "0 replayed\n")
         assert done.stderr.count("no queue takes a message for queue nowhere (312 NO_ROUTE)") == 2
-        assert queues.depth("work.dlq") == 2
+        eventually(lambda: queues.depth("work.dlq") == 2)
         queues.do(DeclareQueue(name="full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"}))
         queues.put(Envelope(body=b""), "full")
         assert "refused the message" in app.run("dlq", "replay", "--to", "full").stderr
-        assert queues.depth("work.dlq") == 2
+        eventually(lambda: queues.depth("work.dlq") == 2)
 
 
 def test_what_the_broker_dead_lettered_by_itself_has_its_reason_too(scratch: MakeScratch, vhost: str) -> None:
@@ -161,12 +161,12 @@ def test_letters_are_thrown_away_by_filter_or_altogether(scratch: MakeScratch, v
         dead(app, queues, pages=2, rejected=2)
         asked = app.run("dlq", "purge", stdin="n\n")
         assert asked.returncode == 1
-        assert queues.depth("work.dlq") == 4
+        eventually(lambda: queues.depth("work.dlq") == 4)
         done = app.run("dlq", "purge", "--filter", "reason=rejected", "--force")
         assert done.stdout == "2 thrown away, 2 did not fit\n", done.stderr
-        assert queues.depth("work.dlq") == 2
+        eventually(lambda: queues.depth("work.dlq") == 2)
         assert app.run("dlq", "purge", stdin="y\n").stdout == "2 thrown away\n"
-        assert queues.depth("work.dlq") == 0
+        eventually(lambda: queues.depth("work.dlq") == 0)
 
 
 def test_a_replay_killed_in_the_middle_loses_nothing_and_doubles_one_at_the_most(
