@@ -89,6 +89,10 @@ class WrongResult(AmqtaskError, TypeError):
     """What a task returned does not fit its annotation."""
 
 
+class WrongAnnotation(AmqtaskError, TypeError):
+    """An annotation of a typed task cannot be checked, or names what is not there."""
+
+
 class Unserializable(AmqtaskError, TypeError):
     """A task argument cannot be serialised."""
 

@@ -13,6 +13,7 @@ from amqtask.errors import (
     PermissionDenied,
     PublishTimeout,
     UnknownQueue,
+    WrongAnnotation,
     WrongArguments,
 )
 
@@ -30,6 +31,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (WrongArguments, USAGE),
     (AppNotFound, NO_APP),
     (AppImportFailed, SOFTWARE),
+    (WrongAnnotation, SOFTWARE),
     (HookFailed, SOFTWARE),
     (AuthenticationFailed, os.EX_NOPERM),
     (PermissionDenied, os.EX_NOPERM),

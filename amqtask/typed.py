@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from amqtask.errors import AmqtaskError, WrongArguments, WrongResult
+from amqtask.errors import AmqtaskError, WrongAnnotation, WrongArguments, WrongResult
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,11 +25,11 @@ def typed_of(name: str, function: Callable[..., object], *, bind: bool, pydantic
     With `pydantic=None` those count that have a model or a dataclass somewhere in them, with True all.
 
     Raises:
-        TypeError: `pydantic` is True, and an annotation is none that pydantic can check, or names what is not there.
+        WrongAnnotation: pydantic cannot check one; or `pydantic` is True, and one names what is not there.
     """
     if pydantic is False or not getattr(function, "__annotations__", None):
         return None
-    hints = _hints(function, lenient=pydantic is None)
+    hints = _hints(name, function, lenient=pydantic is None)
     chosen = {key: hint for key, hint in hints.items() if pydantic or _has_record(hint)}
     if not chosen:
         return None
@@ -126,7 +126,7 @@ class _Checked:
         try:
             self._adapter = TypeAdapter[Any](hint)  # type: ignore[arg-type]  # whatever the annotation is
         except PydanticUserError as problem:
-            raise TypeError(f"{title}: pydantic cannot check this annotation: {problem.message}") from problem
+            raise WrongAnnotation(f"{title}: pydantic cannot check this annotation: {problem.message}") from problem
 
     def plain(self, value: object) -> object:
         """The value as plain data, checked before and after: a dataclass's members are not when it is made."""
@@ -170,7 +170,7 @@ def _mistakes(problem: "ValidationError") -> str:
     return "; ".join(told)
 
 
-def _hints(function: Callable[..., object], *, lenient: bool) -> dict[str, object]:
+def _hints(task: str, function: Callable[..., object], *, lenient: bool) -> dict[str, object]:
     """The annotations, resolved. One that names what cannot be found is left out where `lenient`."""
     scope = getattr(inspect.unwrap(function), "__globals__", {})
     hints: dict[str, object] = {}
@@ -181,7 +181,9 @@ def _hints(function: Callable[..., object], *, lenient: bool) -> dict[str, objec
         except Exception as error:
             # A name that is imported for type checkers only, for one. Evaluating it may raise anything.
             if not lenient:
-                raise TypeError(f"the annotation {annotation!r} of {name} cannot be resolved: {error}") from error
+                raise WrongAnnotation(
+                    f"{task}: the annotation {annotation!r} of {name} cannot be resolved: {error}"
+                ) from error
     return hints
 
 

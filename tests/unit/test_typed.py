@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from amqtask.core.serialize import DEFAULT_SERIALIZERS
-from amqtask.errors import Unserializable, WrongArguments, WrongResult
+from amqtask.errors import Unserializable, WrongAnnotation, WrongArguments, WrongResult
 from amqtask.typed import Typed, typed_of
 
 T = TypeVar("T")
@@ -184,7 +184,7 @@ def test_an_annotation_that_names_nothing_here_is_passed_by_unless_all_are_wante
     def task(a: "Missing", at: Point) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert arrives(typed(task), 1, Point(1, 2)) == ((1, Point(1, 2)), {})
-    with pytest.raises(TypeError, match=r"the annotation 'Missing' of a cannot be resolved: name 'Missing'"):
+    with pytest.raises(WrongAnnotation, match=r"^t: the annotation 'Missing' of a cannot be resolved: name 'Missing'"):
         typed_of("t", task, bind=False, pydantic=True)
 
 
@@ -193,7 +193,7 @@ def test_an_annotation_that_pydantic_cannot_check_is_named() -> None:
 
     def task(a: Opaque) -> None: ...
 
-    with pytest.raises(TypeError, match="t: argument a: pydantic cannot check this annotation"):
+    with pytest.raises(WrongAnnotation, match="t: argument a: pydantic cannot check this annotation"):
         typed(task, pydantic=True)
 
 
